@@ -1,0 +1,1 @@
+"""The actors: each a thin shell round the pure core of `gpuyard.actors.model`."""

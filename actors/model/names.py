@@ -1,0 +1,16 @@
+"""Actor names: what a `Ref` is made from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STORE: Final = "store"
+HISTORY: Final = "history"
+SCHEDULER: Final = "scheduler"
+KEEPER: Final = "keeper"
+LOGS: Final = "logs"
+GPUS: Final = "gpus"
+WORKERS: Final = "workers"
+CLOUD: Final = "cloud"
+LINK: Final = "link"
+FRONTEND: Final = "frontend"

@@ -1,0 +1,43 @@
+"""Who asks: levels, their priorities and the identity that every command carries."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+
+class Level(IntEnum):
+    """A user's level; its value is the base priority of the user's jobs (requirement "Priority Levels")."""
+
+    VIEWER = 0
+    RESEARCHER = 10
+    LEAD = 20
+    ADMIN = 30
+
+
+class Viewer(msgspec.Struct, frozen=True):
+    """The identity behind a command or question.
+
+    Single-user mode: the owner on loopback is user 1, level admin (CONTRACT).
+    """
+
+    user_id: int = 1
+    username: str = "owner"
+    level: Level = Level.ADMIN
+    team_id: str | None = None
+    address: str = ""
+
+    @property
+    def is_admin(self) -> bool:
+        return self.level >= Level.ADMIN
+
+    @property
+    def is_lead(self) -> bool:
+        return self.level >= Level.LEAD
+
+    def may_see(self, user_id: int) -> bool:
+        return self.is_lead or self.user_id == user_id
+
+
+OWNER = Viewer()

@@ -1,0 +1,276 @@
+"""Views: what the core answers to a question, and what the API shows. Times are ISO-8601 UTC strings.
+
+Field names are those of CONTRACT; the API adds nothing to them and renames nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gpuyard.actors.model.commit import EventRow
+from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.model.reasons import Reason
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all answers: tagged, so that they travel over a link."""
+
+
+class Entry(View, frozen=True, kw_only=True, tag="Entry"):
+    """A queue entry (CONTRACT "Entry")."""
+
+    id: int
+    job_id: str
+    user_id: int
+    team_id: str | None
+    provider: str
+    config_name: str | None
+    job_type: str
+    target: str
+    priority: int
+    priority_name: str
+    priority_override: int | None
+    effective_priority: int
+    status: str
+    phase: str | None
+    position: int | None
+    queued_at: str
+    started_at: str | None
+    completed_at: str | None
+    estimated_cost: float
+    requires_approval: bool
+    approval_id: int | None
+    attempt: int
+    max_attempts: int
+    error_message: str | None
+    num_processes: int
+    allocated_gpus: list[int] | None
+    worker_id: str | None
+    reasons: list[Reason]
+    metadata: dict[str, Any]
+    name: str | None = None
+    held: bool = False
+    cost_usd: float | None = None
+    exit_code: int | None = None
+    exit_class: str | None = None
+    retry_of: str | None = None
+    fence: int | None = None
+    command: list[str] | None = None
+    device_ids: list[int] | None = None
+    time_limit: float | None = None
+
+
+class QueuePage(View, frozen=True, kw_only=True):
+    entries: list[Entry]
+    total: int
+    total_pending: int
+    total_running: int
+    revision: int = 0
+
+
+class MyQueue(View, frozen=True, kw_only=True):
+    pending_count: int
+    running_count: int
+    blocked_count: int
+    best_position: int | None
+    pending_jobs: list[Entry]
+    running_jobs: list[Entry]
+
+
+class Forecast(View, frozen=True, kw_only=True):
+    """What `model/estimate.py` needs to run the policy forward, off the Scheduler's thread.
+
+    `running` are (seconds run so far, GPUs, config name, time limit) of the runs in the job's pool, `ahead` the
+    (GPUs, config name, time limit) of the pending jobs before it in order (at most 500, else None = too many),
+    `slots` how many may run at once (None = no cap), `gpus` how many there are.
+    """
+
+    running: list[tuple[float, int, str | None, float | None]]
+    ahead: list[tuple[int, str | None, float | None]] | None
+    need: int
+    slots: int | None
+    gpus: int
+
+
+class PositionView(View, frozen=True, kw_only=True):
+    job_id: str
+    position: int | None
+    status: str
+    priority: int
+    queued_at: str
+    reasons: list[Reason]
+    user_id: int
+    forecast: Forecast | None = None
+
+
+class LocalStats(View, frozen=True, kw_only=True):
+    running_jobs: int
+    pending_jobs: int
+    cpu_running_jobs: int
+    allocated_gpus: list[int]
+    available_gpus: list[int]
+    total_gpus: int
+    max_concurrent_gpus: int | None
+    max_concurrent_jobs: int
+
+
+class WorkersStats(View, frozen=True, kw_only=True):
+    total_workers: int = 0
+    idle_workers: int = 0
+    busy_workers: int = 0
+    offline_workers: int = 0
+    draining_workers: int = 0
+    connecting_workers: int = 0
+    running_jobs: int = 0
+    pending_jobs: int = 0
+
+
+class Stats(View, frozen=True, kw_only=True):
+    """Both examples of the requirement in one (CONTRACT `GET /api/queue/stats`)."""
+
+    queue_depth: int
+    running: int
+    total_pending: int
+    total_running: int
+    by_status: dict[str, int]
+    by_user: dict[str, int]
+    avg_wait_seconds: float | None
+    processing_held: bool
+    local: LocalStats
+    workers: WorkersStats
+    limits: Limits
+    pending_by_reason: dict[str, int] = {}
+
+
+class JobAccepted(View, frozen=True, kw_only=True):
+    """`status` is queued, running or blocked; for a repeated idempotency key the job's present one, or None when
+    it has ended (history knows). With `dry_run` nothing was stored and `job_id` is None."""
+
+    job_id: str | None
+    status: str | None
+    allocated_gpus: list[int] | None = None
+    allocated_worker_id: str | None = None
+    queue_position: int | None = None
+    requires_approval: bool = False
+    reason: str | None = None
+    reasons: list[Reason] = []
+    idempotent_hit: bool = False
+
+
+class JobRefused(View, frozen=True, kw_only=True):
+    """A business refusal: nothing was stored. `error` is a snake_case code, `reason` a sentence."""
+
+    error: str
+    reason: str
+    reasons: list[Reason] = []
+
+
+class JobChanged(View, frozen=True, kw_only=True):
+    job_id: str
+    status: str
+    phase: str | None = None
+    processing_held: bool = False
+
+
+class JobsCancelled(View, frozen=True, kw_only=True):
+    """`failed` holds (job id, detail); `still_pending` how many jobs of any kind still wait."""
+
+    cancelled: list[str]
+    failed: list[tuple[str, str]]
+    still_pending: int
+    processing_held: bool = False
+
+
+class PriorityChanged(View, frozen=True, kw_only=True):
+    job_id: str
+    previous_effective_priority: int
+    new_effective_priority: int
+    priority_override: int | None
+
+
+class QueueProcessed(View, frozen=True, kw_only=True):
+    job_ids: list[str]
+
+
+class JobsDeleted(View, frozen=True, kw_only=True):
+    job_ids: list[str]
+
+
+class AttemptView(View, frozen=True, kw_only=True):
+    fence: int
+    number: int
+    phase: str
+    host: str
+    gpus: list[int]
+    assigned_at: str
+    started_at: str | None
+    ended_at: str | None
+    pid: int | None
+    exit_code: int | None
+    exit_class: str | None
+    error: str | None
+
+
+class JobRecord(View, frozen=True, kw_only=True):
+    """A stored job: its entry (without position, phase and reasons, which only the Scheduler knows)."""
+
+    entry: Entry
+    attempts: list[AttemptView] = []
+    events: list[EventRow] = []
+    spec: dict[str, Any] = {}
+
+
+class HistoryPage(View, frozen=True, kw_only=True):
+    records: list[JobRecord]
+    total: int
+
+
+class GpuView(View, frozen=True, kw_only=True):
+    fact: GpuFact
+    state: str
+    job_id: str | None
+    reason: str | None
+
+
+class GpuPage(View, frozen=True, kw_only=True):
+    backend: str
+    gpus: list[GpuView]
+    running_local_jobs: int
+    error: str | None = None
+
+
+class LogChunk(View, frozen=True, kw_only=True):
+    """`data` starts at byte `offset`; `end` is the offset after it; `size` the log's present size."""
+
+    data: bytes
+    offset: int
+    end: int
+    size: int
+
+
+class ProviderView(View, frozen=True, kw_only=True):
+    name: str
+    enabled: bool
+    health: str
+    circuit: str
+    running: int = 0
+    cost_usd: float = 0.0
+    capabilities: list[str] = []
+
+
+class WorkerView(View, frozen=True, kw_only=True):
+    id: str
+    name: str
+    status: str
+
+
+class ActorStats(View, frozen=True, kw_only=True):
+    """`inboxes` depth by actor name; `commit_seconds` of the last commits (at most 256), newest last."""
+
+    inboxes: dict[str, int]
+    commit_seconds: list[float]
+    uptime_seconds: float
+    restarts: int = 0
