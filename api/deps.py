@@ -1,0 +1,59 @@
+"""What a route may ask for: the core, who asks, the settings, the request's id.
+
+@router.post("/api/queue/process", operation_id="process_queue")
+async def process(core: CoreDep, viewer: ViewerDep) -> Response:
+    done = await core.ask(names.SCHEDULER, ProcessQueue(by=viewer))
+    return JsonResponse({"success": True, "dispatched": len(done.job_ids), "job_ids": done.job_ids})
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from gpuyard.actors.model.people import Viewer
+from gpuyard.api.core import Core, RequestCore
+from gpuyard.api.errors import Unauthenticated, request_id_of
+from gpuyard.api.settings import Settings
+
+
+def core_of(request: Request) -> Core:
+    """The actors; each message asked through it carries this request's id as its cause."""
+    return RequestCore(request.app.state.core, request_id_of(request))
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Who asks, as the identity middleware found out."""
+    viewer = request.scope.get("state", {}).get("viewer")
+    if not isinstance(viewer, Viewer):
+        raise Unauthenticated("a credential is needed here: send Authorization: Bearer TOKEN")
+    return viewer
+
+
+def settings_of(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def _core(request: Request) -> Core:
+    return core_of(request)
+
+
+async def _viewer(request: Request) -> Viewer:
+    return viewer_of(request)
+
+
+async def _settings(request: Request) -> Settings:
+    return settings_of(request)
+
+
+async def _request_id(request: Request) -> str:
+    return request_id_of(request)
+
+
+# Dependencies are coroutine functions: FastAPI runs plain functions in a thread (DESIGN 12).
+CoreDep = Annotated[Core, Depends(_core)]
+ViewerDep = Annotated[Viewer, Depends(_viewer)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+RequestIdDep = Annotated[str, Depends(_request_id)]

@@ -1,0 +1,11 @@
+"""Every route module, one line each. A new one needs its line here and its rows in `api/permissions.py`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from gpuyard.api.routes import health
+
+ROUTERS: list[APIRouter] = [
+    health.router,
+]
