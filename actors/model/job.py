@@ -12,7 +12,7 @@ cancelled  A cancel was committed before the end arrived and no process is left.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -66,13 +66,18 @@ class Target(StrEnum):
     CLOUD = "cloud"
 
 
+# In a value of `JobSpec.env` it stands for the job's own folder, whose path is known only where the run starts.
+JOB_DIR: Final = "${GPUYARD_JOB_DIR}"
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the user asked for; never changes after submit. Stored as JSON in `queue.spec`.
 
     `argv` is the resolved command (a list, never a shell line); `workdir` is absolute, or None for the job's own
     folder. `device_ids` are the preferred GPU indices, already without duplicates; empty means any.
     `time_limit` and `lease_seconds` are seconds, `not_before` epoch seconds, `config_hash` the SHA-256 of the
-    config file at submit and `config_text` its content, which the run gets to see whatever happens to the file.
+    config file at submit and `config_text` its content, which the run gets to see whatever happens to the file:
+    under the name `config_file` in the job's own folder (RunSpec.files). `JOB_DIR` in a value of `env` names it.
     """
 
     argv: tuple[str, ...] = ()
