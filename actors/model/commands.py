@@ -188,7 +188,12 @@ class GetEntries(Message, frozen=True, kw_only=True):
 
 
 class GetStats(Message, frozen=True, kw_only=True):
-    """Counts and limits. From: Frontend. To: Scheduler. Reply: Stats. Repeat: harmless."""
+    """Counts and limits. From: Frontend. To: Scheduler. Reply: Stats. Repeat: harmless.
+
+    `with_reasons` also counts the main reasons of the first 200 pending jobs (for /metrics; it costs more).
+    """
+
+    with_reasons: bool = False
 
 
 class GetMyQueue(Message, frozen=True, kw_only=True):
@@ -297,13 +302,21 @@ class LoadSnapshot(Message, frozen=True, kw_only=True):
 class Commit(Message, frozen=True, kw_only=True):
     """One decision, to be durable as a whole (DESIGN 3, "QueueStore remembers"). From: Scheduler. To: QueueStore.
 
-    Told, in order of `number`; answered by Committed or CommitFailed. Commits that wait together share one
+    Told, in order of `number`, which grows by one from commit to commit of a generation (a gap is a lost message:
+    the generation is void); answered by Committed or CommitFailed. Commits that wait together share one
     transaction. After a failure all later numbers of that generation are refused. Repeat: never repeated.
     """
 
     generation: int
     number: int
     rows: tuple[Row, ...]
+
+
+class GetCommitTimes(Message, frozen=True, kw_only=True):
+    """How long the last group commits took. From: the link (for ActorStats). To: QueueStore.
+
+    Reply: list of seconds, at most 256, newest last. Repeat: harmless.
+    """
 
 
 class RunSpec(Message, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+GIB = 1 << 30
+
 
 class GpuState(StrEnum):
     """free: may be handed out · held: by a live attempt · releasing: its attempt ended, not yet empty ·
@@ -33,8 +35,9 @@ class GpuProcess(msgspec.Struct, frozen=True):
 class GpuFact(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one GPU at `GpuFacts.observed_at`.
 
-    `foreign` lists compute processes from outside the queue. `fault` is set when the GPU must not be handed out
-    (memory left behind, Xid, ECC), in words. Memory in bytes, `utilization` in percent.
+    `foreign` lists compute processes from outside the queue, `tolerated` those that the settings let pass
+    (GPUYARD_GPU_EXTERNAL=warn). `fault` is set when the GPU must not be handed out (memory left behind, Xid, ECC,
+    lost), in words. Memory in bytes, `utilization` in percent. A MIG device's index is 100 · (its GPU's + 1) + n.
     """
 
     uuid: str
@@ -50,6 +53,7 @@ class GpuFact(msgspec.Struct, frozen=True, kw_only=True):
     missing: bool = False
     excluded: bool = False
     mig: bool = False
+    tolerated: tuple[GpuProcess, ...] = ()
 
     @property
     def usable(self) -> bool:

@@ -1,0 +1,230 @@
+"""Questions about active jobs, answered from memory (DESIGN 3: "SQL answers history")."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from gpuyard.actors.model import explain
+from gpuyard.actors.model.cancel import active_job
+from gpuyard.actors.model.clock import iso
+from gpuyard.actors.model.commands import GetEntries, GetMyQueue, GetPosition, GetQueue, GetStats
+from gpuyard.actors.model.entry import entry_of
+from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
+from gpuyard.actors.model.job import Job, Status
+from gpuyard.actors.model.outbox import Now
+from gpuyard.actors.model.people import OWNER
+from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.views import (
+    Entry,
+    Forecast,
+    GpuPage,
+    GpuView,
+    LocalStats,
+    MyQueue,
+    PositionView,
+    QueuePage,
+    Stats,
+    WorkersStats,
+)
+from gpuyard.actors.model.yard import Yard
+
+FORECAST_AHEAD = 500
+REASONS_SAMPLED = 200
+
+
+def entry(yard: Yard, job: Job, now: Now) -> Entry:
+    return entry_of(
+        job,
+        yard.attempt_of.get(job.job_id),
+        effective=yard.effective(job, now),
+        position=yard.position(job, now),
+        reasons=explain.why(yard, job, now),
+    )
+
+
+def queue(yard: Yard, question: GetQueue, now: Now) -> QueuePage:
+    """Running first (oldest start first), then pending by position, then blocked (oldest first)."""
+    statuses = [Status(s) for s in question.statuses] or [Status.RUNNING, Status.PENDING, Status.BLOCKED]
+    found: list[Job] = []
+    total, skip, room = 0, question.offset, question.limit
+    for status in (Status.RUNNING, Status.PENDING, Status.BLOCKED):
+        if status not in statuses:
+            continue
+        size, part = _part(yard, status, question.user_id, skip, room, now)
+        total += size
+        found += part
+        room -= len(part)
+        skip = max(0, skip - size)
+    mine = None if question.user_id is None else yard.active_by_user.get(question.user_id, {})
+    return QueuePage(
+        entries=[entry(yard, job, now) for job in found],
+        total=total,
+        total_pending=len(yard.order) if mine is None else _count(mine.values(), Status.PENDING),
+        total_running=len(yard.attempt_of) if mine is None else _count(mine.values(), Status.RUNNING),
+        revision=yard.revision,
+    )
+
+
+def _part(yard: Yard, status: Status, user_id: int | None, skip: int, room: int, now: Now) -> tuple[int, list[Job]]:
+    """How many jobs of a status there are, and the page of them."""
+    if status is Status.PENDING and user_id is None:
+        page = yard.order.page(skip, room, now.wall, yard.limits.starvation_threshold_minutes) if room > 0 else []
+        return len(yard.order), page
+    jobs: Iterable[Job]
+    if user_id is not None:
+        jobs = yard.active_by_user.get(user_id, {}).values()
+    elif status is Status.RUNNING:
+        jobs = (yard.jobs[job_id] for job_id in yard.attempt_of)
+    else:
+        jobs = yard.jobs.values() if yard.counts[Status.BLOCKED] else ()
+    chosen = [job for job in jobs if job.status is status]
+    if status is Status.PENDING:
+        chosen.sort(key=lambda job: yard.rank_key(job, now))
+    elif status is Status.RUNNING:
+        chosen.sort(key=lambda job: yard.attempt_of[job.job_id].fence)
+    else:
+        chosen.sort(key=lambda job: job.seq)
+    return len(chosen), chosen[skip : skip + max(0, room)]
+
+
+def entries(yard: Yard, question: GetEntries, now: Now) -> list[Entry]:
+    return [entry(yard, yard.jobs[job_id], now) for job_id in question.job_ids if job_id in yard.jobs]
+
+
+def my_queue(yard: Yard, question: GetMyQueue, now: Now) -> MyQueue:
+    """A user's jobs; the counts are exact, the lists hold the first 200 of each (CONTRACT limit)."""
+    mine = list(yard.active_by_user.get(question.user_id, {}).values())
+    pending = sorted((j for j in mine if j.status is Status.PENDING), key=lambda job: yard.rank_key(job, now))
+    running = [job for job in mine if job.status is Status.RUNNING]
+    return MyQueue(
+        pending_count=len(pending),
+        running_count=len(running),
+        blocked_count=_count(mine, Status.BLOCKED),
+        best_position=yard.position(pending[0], now) if pending else None,
+        pending_jobs=[entry(yard, job, now) for job in pending[:REASONS_SAMPLED]],
+        running_jobs=[entry(yard, job, now) for job in running[:REASONS_SAMPLED]],
+    )
+
+
+def position(yard: Yard, question: GetPosition, now: Now) -> PositionView:
+    job = active_job(yard, question.job_id, OWNER)
+    place = yard.position(job, now)
+    return PositionView(
+        job_id=job.job_id,
+        position=place,
+        status=job.status,
+        priority=yard.effective(job, now),
+        queued_at=iso(job.queued_at),
+        reasons=explain.why(yard, job, now),
+        user_id=job.user_id,
+        forecast=_forecast(yard, job, place, now) if place is not None else None,
+    )
+
+
+def _forecast(yard: Yard, job: Job, place: int, now: Now) -> Forecast | None:
+    pool = pool_of(job)
+    if pool is Pool.WORKER or any(reason.never for reason in explain.why(yard, job, now)):
+        return None
+    running = []
+    for other in yard.running[pool].values():
+        attempt = yard.attempt_of[other.job_id]
+        ran = max(0.0, now.wall - (attempt.started_at or attempt.assigned_at))
+        running.append((ran, other.spec.num_processes, other.spec.config_name, other.spec.time_limit))
+    ahead = None
+    if place <= FORECAST_AHEAD:
+        before = yard.order.page(0, place - 1, now.wall, yard.limits.starvation_threshold_minutes)
+        ahead = [
+            (other.spec.num_processes, other.spec.config_name, other.spec.time_limit)
+            for other in before
+            if pool_of(other) is pool and not other.held
+        ]
+    slots = {
+        Pool.GPU: yard.limits.local_job_max_concurrent,
+        Pool.CPU: yard.limits.local_cpu_job_max_concurrent,
+        Pool.CLOUD: yard.limits.max_concurrent,
+    }[pool]
+    return Forecast(
+        running=running,
+        ahead=ahead,
+        need=job.spec.num_processes,
+        slots=slots,
+        gpus=sum(gpu.usable for gpu in yard.ledger.known) if pool is Pool.GPU else 0,
+    )
+
+
+def stats(yard: Yard, question: GetStats, now: Now) -> Stats:
+    """`queue_depth` and `running` count cloud jobs, `local` local ones (requirement "Shows Wrong Count")."""
+    ledger, running = yard.ledger, yard.running
+    held = {yard.ledger.holds[uuid].index for uuid in ledger.holds}
+    return Stats(
+        queue_depth=yard.pending[Pool.CLOUD],
+        running=len(running[Pool.CLOUD]),
+        total_pending=len(yard.order),
+        total_running=len(yard.attempt_of),
+        by_status={str(status): number for status, number in sorted(yard.counts.items()) if number},
+        by_user={str(user): len(jobs) for user, jobs in sorted(yard.active_by_user.items())},
+        avg_wait_seconds=sum(yard.waits) / len(yard.waits) if yard.waits else None,
+        processing_held=yard.processing_held,
+        local=LocalStats(
+            running_jobs=len(running[Pool.GPU]) + len(running[Pool.CPU]),
+            pending_jobs=yard.pending[Pool.GPU] + yard.pending[Pool.CPU],
+            cpu_running_jobs=len(running[Pool.CPU]),
+            allocated_gpus=sorted(held),
+            available_gpus=[gpu.index for gpu in ledger.free],
+            total_gpus=len(ledger.known),
+            max_concurrent_gpus=yard.limits.local_gpu_max_concurrent,
+            max_concurrent_jobs=yard.limits.local_job_max_concurrent,
+        ),
+        workers=WorkersStats(running_jobs=len(running[Pool.WORKER]), pending_jobs=yard.pending[Pool.WORKER]),
+        limits=yard.limits,
+        pending_by_reason=_reasons_of_first(yard, now) if question.with_reasons else {},
+    )
+
+
+def _reasons_of_first(yard: Yard, now: Now) -> dict[str, int]:
+    """Main reasons of the first pending jobs: a sample, since reasons are computed when read."""
+    first = yard.order.page(0, REASONS_SAMPLED, now.wall, yard.limits.starvation_threshold_minutes)
+    return dict(Counter(str(explain.why(yard, job, now)[0].code) for job in first))
+
+
+def gpus(yard: Yard) -> GpuPage:
+    views = []
+    for fact in sorted(yard.ledger.facts.values(), key=lambda fact: fact.index):
+        state = yard.ledger.state(fact.uuid)
+        hold = yard.ledger.holds.get(fact.uuid)
+        attempt = yard.attempts.get(hold.fence) if hold is not None else None
+        views.append(
+            GpuView(fact=fact, state=state, job_id=attempt.job_id if attempt else None, reason=_words(fact, state))
+        )
+    return GpuPage(
+        backend=yard.ledger.backend,
+        gpus=views,
+        running_local_jobs=len(yard.running[Pool.GPU]) + len(yard.running[Pool.CPU]),
+        error=yard.ledger.error,
+    )
+
+
+def _words(fact: GpuFact, state: GpuState) -> str | None:
+    match state:
+        case GpuState.BUSY_EXTERNAL:
+            return "; ".join(
+                f"pid {process.pid or 'unknown'}"
+                + (f" ({process.name})" if process.name else "")
+                + (f", {process.memory_bytes / GIB:.1f} GiB" if process.memory_bytes else "")
+                for process in fact.foreign
+            )
+        case GpuState.QUARANTINED:
+            return fact.fault
+        case GpuState.MISSING:
+            return fact.fault or "the driver does not list it"
+        case GpuState.RELEASING:
+            return "its run ended; waiting until its memory is back"
+        case GpuState.EXCLUDED:
+            return "excluded by the administrator"
+        case GpuState.FREE | GpuState.HELD:
+            return None
+
+
+def _count(jobs: Iterable[Job], status: Status) -> int:
+    return sum(job.status is status for job in jobs)

@@ -1,0 +1,174 @@
+"""Changes by hand: priority, hold and release, approve and reject, limits, processing, delete and cleanup."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gpuyard.actors.model import names, policy
+from gpuyard.actors.model.cancel import active_job
+from gpuyard.actors.model.commands import (
+    ApproveJob,
+    CleanUp,
+    DeleteJob,
+    HoldJob,
+    ProcessQueue,
+    PurgeRuns,
+    RejectJob,
+    ReleaseJob,
+    SetLimits,
+    SetPriority,
+)
+from gpuyard.actors.model.commit import Deleted, DeleteFinished, DeleteJobRow, PutSetting
+from gpuyard.actors.model.errors import InvalidInput, NotAllowed, NotFound, WrongState
+from gpuyard.actors.model.job import Job, JobEvent, Status
+from gpuyard.actors.model.limits import Limits, changed
+from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.people import Viewer
+from gpuyard.actors.model.submit import check_priority
+from gpuyard.actors.model.views import JobChanged, JobsDeleted, PriorityChanged, QueueProcessed
+from gpuyard.actors.model.yard import LIMITS_SETTING, Yard
+
+DAY = 86_400.0
+CLEANUP_DAYS = (1, 365)
+
+
+def set_priority(yard: Yard, command: SetPriority, now: Now, out: Outbox) -> PriorityChanged:
+    """Raises NotActive, NotAllowed, InvalidInput, WrongState (running)."""
+    job = active_job(yard, command.job_id, command.by)
+    check_priority(0 if command.priority is None else command.priority, command.by)
+    if job.status is Status.RUNNING:
+        raise WrongState(f"job {job.job_id} is running: its priority decides nothing any more", status="running")
+    before = yard.effective(job, now)
+    yard.change(job, out, priority_override=command.priority)
+    after = yard.effective(job, now)
+    out.row(yard.event(out, now, "priority_changed", job, command.by.username, before=before, after=after))
+    policy.lift_hold(yard)
+    policy.start_what_may(yard, now, out)
+    return PriorityChanged(
+        job_id=job.job_id,
+        previous_effective_priority=before,
+        new_effective_priority=after,
+        priority_override=command.priority,
+    )
+
+
+def hold(yard: Yard, command: HoldJob, now: Now, out: Outbox) -> JobChanged:
+    """Raises NotActive, NotAllowed, WrongState (running)."""
+    job = _waiting(yard, command.job_id, command.by, "held")
+    if not job.held:
+        yard.change(job, out, held=True)
+        out.row(yard.event(out, now, "job_held", job, command.by.username))
+    return _changed(yard, job)
+
+
+def release(yard: Yard, command: ReleaseJob, now: Now, out: Outbox) -> JobChanged:
+    """Raises NotActive, NotAllowed, WrongState (running)."""
+    job = _waiting(yard, command.job_id, command.by, "released")
+    if job.held:
+        yard.change(job, out, held=False)
+        out.row(yard.event(out, now, "job_released", job, command.by.username))
+    policy.lift_hold(yard)
+    policy.start_what_may(yard, now, out)
+    return _changed(yard, job)
+
+
+def approve(yard: Yard, command: ApproveJob, now: Now, out: Outbox) -> JobChanged:
+    """T2: blocked → pending, at the end of the queue. Raises NotActive, NotAllowed, WrongState."""
+    job = _blocked(yard, command.job_id, command.by)
+    seq, ranked_at = yard.rank(now)
+    yard.change(job, out, JobEvent.APPROVED, seq=seq, ranked_at=ranked_at)
+    out.row(yard.event(out, now, "job_approved", job, command.by.username))
+    policy.lift_hold(yard)
+    policy.start_what_may(yard, now, out)
+    return _changed(yard, job)
+
+
+def reject(yard: Yard, command: RejectJob, now: Now, out: Outbox) -> JobChanged:
+    """T2: blocked → failed("Rejected: reason"). Raises NotActive, NotAllowed, WrongState, InvalidInput."""
+    if not command.reason.strip():
+        raise InvalidInput("reason: say why it is rejected", field="reason")
+    job = _blocked(yard, command.job_id, command.by)
+    words = f"Rejected: {command.reason.strip()}"
+    yard.change(job, out, JobEvent.REJECTED, completed_at=now.wall, error_message=words, exit_class="rejected")
+    out.row(yard.event(out, now, "job_rejected", job, command.by.username, reason=command.reason))
+    return _changed(yard, job)
+
+
+def set_limits(yard: Yard, command: SetLimits, now: Now, out: Outbox) -> Limits:
+    """Persisted, then in force at once. Raises InvalidInput, NotAllowed."""
+    _admin(command.by, "change limits")
+    limits = changed(yard.limits, command.changes)
+    yard.limits = limits
+    out.row(PutSetting(LIMITS_SETTING, msgspec.to_builtins(limits)))
+    out.row(yard.event(out, now, "limits_changed", by=command.by.username, changes=dict(command.changes)))
+    yard.shapes.wake_all(now.wall)
+    policy.lift_hold(yard)
+    policy.start_what_may(yard, now, out)
+    return limits
+
+
+def process(yard: Yard, command: ProcessQueue, now: Now, out: Outbox) -> QueueProcessed:
+    """Lift `processing_held` and start what may start. Raises NotAllowed."""
+    _admin(command.by, "process the queue")
+    policy.lift_hold(yard)
+    return QueueProcessed(job_ids=policy.start_what_may(yard, now, out))
+
+
+def delete(yard: Yard, command: DeleteJob, out: Outbox) -> None:
+    """Ask the store to delete one terminal job; `deleted` makes the answer. Raises WrongState, NotAllowed."""
+    if command.job_id in yard.jobs:
+        job = active_job(yard, command.job_id, command.by)
+        raise WrongState(f"job {job.job_id} is {job.status}: cancel it first", status=str(job.status))
+    out.row(DeleteJobRow(command.job_id))
+
+
+def clean_up(yard: Yard, command: CleanUp, now: Now, out: Outbox) -> None:
+    """Ask the store to delete what ended long ago; `deleted` makes the answer. Raises InvalidInput, NotAllowed."""
+    _admin(command.by, "clean up")
+    low, high = CLEANUP_DAYS
+    if not low <= command.days <= high:
+        raise InvalidInput(f"days must be from {low} to {high}", field="days")
+    out.row(DeleteFinished(now.wall - command.days * DAY))
+
+
+def deleted(yard: Yard, result: Deleted, out: Outbox, job_id: str | None = None) -> JobsDeleted:
+    """After the commit: counts follow, the logs go too. Raises NotFound, WrongState for a single job."""
+    if job_id is not None and not result.found:
+        raise NotFound(f"no job {job_id}", job_id=job_id)
+    if job_id is not None and not result.terminal:
+        raise WrongState(f"job {job_id} has not ended: cancel it first")
+    for status, number in result.by_status.items():
+        yard.counts[status] -= number
+    if result.fences:
+        out.tell(names.KEEPER, PurgeRuns(fences=result.fences))
+    return JobsDeleted(job_ids=list(result.job_ids))
+
+
+def _waiting(yard: Yard, job_id: str, by: Viewer, verb: str) -> Job:
+    job = active_job(yard, job_id, by)
+    if job.status is Status.RUNNING:
+        raise WrongState(f"job {job_id} is running: only waiting jobs can be {verb}", status="running")
+    return job
+
+
+def _blocked(yard: Yard, job_id: str, by: Viewer) -> Job:
+    _admin(by, "approve or reject")
+    job = active_job(yard, job_id, by)
+    if job.status is not Status.BLOCKED:
+        raise WrongState(f"job {job_id} is {job.status}: it does not wait for an approval", status=str(job.status))
+    return job
+
+
+def _admin(by: Viewer, verb: str) -> None:
+    if not by.is_admin:
+        raise NotAllowed(f"only an admin may {verb}")
+
+
+def _changed(yard: Yard, job: Job) -> JobChanged:
+    attempt = yard.attempt_of.get(job.job_id)
+    return JobChanged(
+        job_id=job.job_id,
+        status=job.status,
+        phase=attempt.phase if attempt is not None else None,
+        processing_held=yard.processing_held,
+    )

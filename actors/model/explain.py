@@ -1,0 +1,308 @@
+"""Why a pending job waits: reasons as a pure function of (job, yard, now), computed when read (DESIGN 6).
+
+The same predicates as the policy's decide here, so a job without a reason would start; following a reason's
+`unblock` starts it, once the other reasons are gone too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gpuyard.actors.model import policy, reserve
+from gpuyard.actors.model.clock import iso
+from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
+from gpuyard.actors.model.job import Job, Status
+from gpuyard.actors.model.outbox import Now
+from gpuyard.actors.model.reasons import Reason, ReasonCode
+from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.yard import Yard
+
+BLOCKING_SHOWN = 10
+
+
+def why(yard: Yard, job: Job, now: Now) -> list[Reason]:
+    """At least one reason for every pending or blocked job; none for a running one. The first is the main one."""
+    if job.status is Status.BLOCKED:
+        return [_awaiting_approval(job)]
+    if job.status is not Status.PENDING:
+        return []
+    found = list(obstacles(yard, job, now))
+    if yard.processing_held and pool_of(job) is not Pool.CLOUD:
+        found.insert(0, _processing_held())
+    return found or [_priority(yard, job, now)]
+
+
+def obstacles(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
+    """What stands between `job` and its start, `processing_held` left aside; nothing when it may start.
+
+    `job` need not be in the yard yet.
+    """
+    yield from _by_hand_and_time(job, now)
+    match pool_of(job):
+        case Pool.GPU:
+            yield from _too_big(yard, job)
+            yield from _local_limits(yard, job, now)
+            yield from _gpus(yard, job, now)
+        case Pool.CPU:
+            yield from _cpu_limit(yard, job, now)
+        case Pool.WORKER:
+            yield _no_worker(job)
+        case Pool.CLOUD:
+            yield from _cloud(yard, job)
+
+
+def _by_hand_and_time(job: Job, now: Now) -> Iterator[Reason]:
+    if job.held:
+        yield Reason(
+            code=ReasonCode.HELD,
+            text="It is held by hand.",
+            unblock=f"gpuyard jobs release {job.job_id}",
+            never=True,
+        )
+    if job.spec.not_before is not None and job.spec.not_before > now.wall:
+        at = iso(job.spec.not_before)
+        yield Reason(code=ReasonCode.NOT_BEFORE, text=f"It starts not before {at}.", detail={"not_before": at})
+    if job.wait_until is not None and job.wait_until > now.wall:
+        at = iso(job.wait_until)
+        yield Reason(
+            code=ReasonCode.BACKOFF,
+            text=f"Attempt {job.attempt - 1} ended early; attempt {job.attempt} starts at {at}.",
+            detail={"until": at, "attempt": job.attempt},
+        )
+
+
+def _too_big(yard: Yard, job: Job) -> Iterator[Reason]:
+    need, total = job.spec.num_processes, len(yard.ledger.known)
+    if need > total:
+        yield Reason(
+            code=ReasonCode.TOO_BIG,
+            text=f"It asks for {need} GPUs; this host has {total}.",
+            detail={"need": need, "total": total},
+            unblock="submit it with fewer GPUs",
+            never=True,
+        )
+
+
+def _local_limits(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
+    limits, need = yard.limits, job.spec.num_processes
+    running = list(yard.running[Pool.GPU])
+    if policy.gpu_slots(yard) <= 0:
+        wanted = min(64, len(running) + _place(yard, job, now))
+        yield Reason(
+            code=ReasonCode.LOCAL_JOB_LIMIT,
+            text=f"{len(running)} of at most {limits.local_job_max_concurrent} local GPU jobs run.",
+            detail={"running": len(running), "limit": limits.local_job_max_concurrent},
+            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
+            unblock=f"gpuyard queue limits set local_job_max_concurrent={wanted}",
+        )
+    cap = limits.local_gpu_max_concurrent
+    if cap is not None and need > policy.gpu_allowance(yard):
+        yield Reason(
+            code=ReasonCode.LOCAL_GPU_LIMIT,
+            text=f"{yard.local_gpus_used} of at most {cap} GPUs are used by local jobs; it needs {need}.",
+            detail={"used": yard.local_gpus_used, "limit": cap, "need": need},
+            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
+            unblock=f"gpuyard queue limits set local_gpu_max_concurrent={yard.local_gpus_used + need}",
+            never=need > cap,
+        )
+    if policy.over_user_gpus(yard, job):
+        used, cap = yard.gpus_of_user[job.user_id], limits.user_max_gpus
+        mine = [other for other in running if yard.jobs[other].user_id == job.user_id]
+        yield Reason(
+            code=ReasonCode.USER_LIMIT,
+            text=f"User {job.user_id} holds {used} of at most {cap} GPUs; it needs {need}.",
+            detail={"used": used, "limit": cap, "need": need},
+            blocking_jobs=tuple(mine[:BLOCKING_SHOWN]),
+            unblock=f"gpuyard queue limits set user_max_gpus={used + need}",
+            never=cap is not None and need > cap,
+        )
+
+
+def _gpus(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
+    """Why the GPUs themselves do not suffice."""
+    if policy.place(yard, job, now) is not None:
+        return
+    ledger, need = yard.ledger, job.spec.num_processes
+    if not ledger.fresh(now.monotonic):
+        text = ledger.error or "the GPU driver has not answered for more than 2 s"
+        yield Reason(
+            code=ReasonCode.GPUS_BUSY,
+            text=f"No GPU is handed out on old facts: {text}.",
+            detail={"error": text},
+            unblock="gpuyard doctor",
+        )
+        return
+    wanted = tuple(job.spec.wanted_devices)
+    mine = reserve.among(ledger.known, wanted)
+    free = reserve.among(ledger.free, wanted)
+    if len(free) >= need:
+        reservation = reserve.find(yard, now)
+        assert reservation is not None
+        yield Reason(
+            code=ReasonCode.RESERVED_FOR_JOB,
+            text=f"The free GPUs are kept for job {reservation.job.job_id}, which has waited longer.",
+            detail={"kept": sorted(ledger.facts[uuid].index for uuid in reservation.kept)},
+            blocking_jobs=(reservation.job.job_id,),
+            unblock=f"gpuyard jobs hold {reservation.job.job_id}",
+        )
+        return
+    yield from _unusable(ledger.state, mine)
+    yield _busy(yard, job, mine, free)
+
+
+def _busy(yard: Yard, job: Job, mine: list[GpuFact], free: list[GpuFact]) -> Reason:
+    ledger, need = yard.ledger, job.spec.num_processes
+    holders: dict[str, None] = {}
+    for gpu in mine:
+        hold = ledger.holds.get(gpu.uuid)
+        attempt = yard.attempts.get(hold.fence) if hold is not None else None
+        if attempt is not None:
+            holders[attempt.job_id] = None
+    blocking = tuple(holders)[:BLOCKING_SHOWN]
+    cancel = " ".join(blocking)
+    unblock = f"gpuyard jobs cancel {cancel} && gpuyard queue process" if blocking else ""
+    detail: dict[str, Any] = {"need": need, "free": [gpu.index for gpu in free]}
+    if job.spec.wanted_devices:
+        devices = list(job.spec.wanted_devices)
+        return Reason(
+            code=ReasonCode.DEVICE_IDS_BUSY,
+            text=f"It wants {need} of the GPUs {_list(devices)}; free of these: {_list(detail['free'])}.",
+            detail={**detail, "device_ids": devices},
+            blocking_jobs=blocking,
+            unblock=unblock or "submit it with --any-gpu",
+        )
+    return Reason(
+        code=ReasonCode.GPUS_BUSY,
+        text=f"It needs {need} GPUs; {len(free)} of {len(mine)} are free.",
+        detail=detail,
+        blocking_jobs=blocking,
+        unblock=unblock or "gpuyard gpus",
+    )
+
+
+def _unusable(state: Any, gpus: list[GpuFact]) -> Iterator[Reason]:
+    """One reason for all GPUs that somebody outside the queue uses."""
+    foreign = [gpu for gpu in gpus if state(gpu.uuid) is GpuState.BUSY_EXTERNAL]
+    if not foreign:
+        return
+    users = [
+        {"gpu": gpu.index, "pid": process.pid, "name": process.name, "memory_bytes": process.memory_bytes}
+        for gpu in foreign
+        for process in gpu.foreign
+    ]
+    words = [
+        f"GPU {gpu.index} by pid {process.pid or 'unknown'}"
+        + (f" ({process.name})" if process.name else "")
+        + (f" with {process.memory_bytes / GIB:.1f} GiB" if process.memory_bytes else "")
+        for gpu in foreign
+        for process in gpu.foreign
+    ]
+    yield Reason(
+        code=ReasonCode.FOREIGN_PROCESS,
+        text=f"Used from outside the queue: {'; '.join(words)}.",
+        detail={"processes": users},
+        unblock="end these processes, or wait until they end",
+    )
+
+
+def _cpu_limit(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
+    running, limit = list(yard.running[Pool.CPU]), yard.limits.local_cpu_job_max_concurrent
+    if len(running) >= limit:
+        wanted = min(1024, len(running) + _place(yard, job, now))
+        yield Reason(
+            code=ReasonCode.LOCAL_JOB_LIMIT,
+            text=f"{len(running)} of at most {limit} CPU jobs run.",
+            detail={"running": len(running), "limit": limit},
+            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
+            unblock=f"gpuyard queue limits set local_cpu_job_max_concurrent={wanted}",
+        )
+
+
+def _no_worker(job: Job) -> Reason:
+    return Reason(
+        code=ReasonCode.NO_MATCHING_WORKER,
+        text="No worker is registered.",
+        detail={"worker_labels": job.spec.worker_labels},
+        unblock="submit it with --target auto or local, or register a worker",
+        never=True,
+    )
+
+
+def _cloud(yard: Yard, job: Job) -> Iterator[Reason]:
+    limits, running = yard.limits, list(yard.running[Pool.CLOUD])
+    provider = job.spec.provider or ""
+    if provider not in yard.providers:
+        cause = yard.providers_down.get(provider, "it is not configured")
+        yield Reason(
+            code=ReasonCode.PROVIDER_DOWN,
+            text=f"The provider {provider} takes no jobs: {cause}.",
+            detail={"provider": provider},
+            unblock="configure the provider",
+        )
+    if len(running) >= limits.max_concurrent:
+        yield Reason(
+            code=ReasonCode.GLOBAL_LIMIT,
+            text=f"{len(running)} of at most {limits.max_concurrent} cloud jobs run.",
+            detail={"running": len(running), "limit": limits.max_concurrent},
+            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
+            unblock=f"gpuyard queue limits set max_concurrent={min(100, len(running) + 1)}",
+        )
+    cause_of_block = policy.cloud_block(yard, job)
+    if cause_of_block is None:
+        return
+    if cause_of_block[0] == "user":
+        mine = [other for other in running if yard.jobs[other].user_id == job.user_id]
+        yield Reason(
+            code=ReasonCode.USER_LIMIT,
+            text=f"User {job.user_id} runs {len(mine)} of at most {limits.user_max_concurrent} cloud jobs.",
+            detail={"running": len(mine), "limit": limits.user_max_concurrent},
+            blocking_jobs=tuple(mine[:BLOCKING_SHOWN]),
+            unblock=f"gpuyard queue limits set user_max_concurrent={min(20, len(mine) + 1)}",
+        )
+    else:
+        team = [other for other in running if yard.jobs[other].team_id == job.team_id]
+        yield Reason(
+            code=ReasonCode.TEAM_LIMIT,
+            text=f"Team {job.team_id} runs {len(team)} of at most {limits.team_max_concurrent} cloud jobs.",
+            detail={"running": len(team), "limit": limits.team_max_concurrent},
+            blocking_jobs=tuple(team[:BLOCKING_SHOWN]),
+            unblock=f"gpuyard queue limits set team_max_concurrent={min(50, len(team) + 1)}",
+        )
+
+
+def _awaiting_approval(job: Job) -> Reason:
+    return Reason(
+        code=ReasonCode.AWAITING_APPROVAL,
+        text="It waits for an administrator's approval.",
+        unblock=f"gpuyard jobs approval {job.job_id} approve",
+        never=True,
+    )
+
+
+def _processing_held() -> Reason:
+    return Reason(
+        code=ReasonCode.PROCESSING_HELD,
+        text="A running job was cancelled; waiting jobs start with the next submit, job end or by hand.",
+        unblock="gpuyard queue process",
+        never=True,
+    )
+
+
+def _priority(yard: Yard, job: Job, now: Now) -> Reason:
+    position = _place(yard, job, now)
+    return Reason(
+        code=ReasonCode.PRIORITY,
+        text="Its turn comes next." if position == 1 else f"{position - 1} jobs stand before it.",
+        detail={"position": position},
+        unblock="gpuyard queue process",
+    )
+
+
+def _place(yard: Yard, job: Job, now: Now) -> int:
+    """The position, or for a job that is not in the queue yet the next one."""
+    return (yard.position(job, now) if job in yard.order else None) or len(yard.order) + 1
+
+
+def _list(indices: list[int]) -> str:
+    return ", ".join(map(str, indices)) or "none"

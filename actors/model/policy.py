@@ -1,0 +1,177 @@
+"""Policy: which pending jobs start now, and where (DESIGN 6). Pure: (yard, now) → assignments in the outbox.
+
+A pass merges the heads of the lanes that fit the free capacity, best rank first, so its cost does not grow with the
+number of jobs that wait. A job that may not start never hides the ones behind it.
+"""
+
+from __future__ import annotations
+
+from gpuyard.actors.model import reserve
+from gpuyard.actors.model.attempt import LOCAL_HOST
+from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
+from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.job import Job
+from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.reserve import Reservation, among
+from gpuyard.actors.model.shapes import Cause, Pool
+from gpuyard.actors.model.yard import Yard
+
+BACKFILL_LOOK_AHEAD = 1_000
+
+
+def start_what_may(yard: Yard, now: Now, out: Outbox) -> list[str]:
+    """Start every pending job that may start; their ids in the order of starting.
+
+    While `processing_held` stands, local and worker jobs stay (DESIGN 6, "A cancel of a running …").
+    """
+    yard.wake_due(now)
+    started: list[str] = []
+    if not yard.processing_held:
+        started += _start_cpu_jobs(yard, now, out)
+        started += _start_gpu_jobs(yard, now, out)
+    return started + _start_cloud_jobs(yard, now, out)
+
+
+def lift_hold(yard: Yard) -> None:
+    """The next event that asks for work to start ends `processing_held`."""
+    yard.processing_held = False
+
+
+def place(yard: Yard, job: Job, now: Now) -> list[GpuFact] | None:
+    """The GPUs that `job` would get this moment on this host, as far as GPUs decide; None when there are too few.
+
+    `job` need not be in the yard yet.
+    """
+    if not yard.ledger.fresh(now.monotonic):
+        return None
+    usable = yard.ledger.free
+    reservation = reserve.find(yard, now)
+    if (
+        reservation is not None
+        and reservation.binds(yard.rank_key(job, now))
+        and not reservation.lets_backfill(job, now)
+    ):
+        usable = [gpu for gpu in usable if gpu.uuid not in reservation.kept]
+    chosen = among(usable, tuple(job.spec.wanted_devices))[: job.spec.num_processes]
+    return chosen if len(chosen) == job.spec.num_processes else None
+
+
+def gpu_slots(yard: Yard) -> int:
+    """How many more local GPU jobs `local_job_max_concurrent` lets run."""
+    return yard.limits.local_job_max_concurrent - len(yard.running[Pool.GPU])
+
+
+def gpu_allowance(yard: Yard) -> float:
+    """How many more GPUs `local_gpu_max_concurrent` lets be used."""
+    cap = yard.limits.local_gpu_max_concurrent
+    return float("inf") if cap is None else cap - yard.local_gpus_used
+
+
+def over_user_gpus(yard: Yard, job: Job) -> bool:
+    cap = yard.limits.user_max_gpus
+    return cap is not None and yard.gpus_of_user[job.user_id] + job.spec.num_processes > cap
+
+
+def cloud_block(yard: Yard, job: Job) -> Cause | None:
+    """The user or team limit that `job` would break (requirement "Fair-Share Scheduling", steps 2 and 3)."""
+    limits = yard.limits
+    if yard.cloud_of_user[job.user_id] >= limits.user_max_concurrent:
+        return ("user", str(job.user_id))
+    team = job.team_id
+    if limits.enable_fair_share and team is not None and yard.cloud_of_team[team] >= limits.team_max_concurrent:
+        return ("team", team)
+    return None
+
+
+def _start_gpu_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
+    started: list[str] = []
+    if not yard.ledger.fresh(now.monotonic):
+        return started
+    while gpu_slots(yard) > 0 and yard.ledger.free:
+        reservation = reserve.find(yard, now)
+        job = _best_gpu_job(yard, reservation, now)
+        if job is None:
+            break
+        if over_user_gpus(yard, job):
+            yard.shapes.park(job, ("user", str(job.user_id)))
+            continue
+        gpus = place(yard, job, now)
+        assert gpus is not None, "a job that fits its lane can be placed"
+        yard.assign(job, LOCAL_HOST, gpus, now, out)
+        started.append(job.job_id)
+    return started
+
+
+def _best_gpu_job(yard: Yard, reservation: Reservation | None, now: Now) -> Job | None:
+    """The first job in order that fits the free GPUs, the GPU limit and the reservation."""
+    allowance = gpu_allowance(yard)
+    free = yard.ledger.free
+    unkept = free if reservation is None else [gpu for gpu in free if gpu.uuid not in reservation.kept]
+    best: tuple[tuple[int, int], Job] | None = None
+    for lane in yard.shapes.lanes(Pool.GPU):
+        if lane.need > allowance or len(among(free, lane.devices)) < lane.need:
+            continue
+        head = yard.shapes.head(Pool.GPU, lane)
+        if head is None:
+            continue
+        key = yard.rank_key(head[0], now)
+        bound = reservation is not None and reservation.binds(key)
+        if bound and len(among(unkept, lane.devices)) < lane.need:
+            continue
+        if best is None or key < best[0]:
+            best = key, head[0]
+    if best is not None or reservation is None or reservation.complete_at is None:
+        return best[1] if best else None
+    return _backfill(yard, reservation, allowance, now)
+
+
+def _backfill(yard: Yard, reservation: Reservation, allowance: float, now: Now) -> Job | None:
+    """The first job in order that ends, by its own time limit, before the kept GPUs could be complete."""
+    free = yard.ledger.free
+    waiting = [job for job in yard.shapes.jobs(Pool.GPU) if reservation.lets_backfill(job, now)]
+    waiting.sort(key=lambda job: yard.rank_key(job, now))
+    for job in waiting[:BACKFILL_LOOK_AHEAD]:
+        need = job.spec.num_processes
+        if need <= allowance and len(among(free, tuple(job.spec.wanted_devices))) >= need:
+            return job
+    return None
+
+
+def _start_cpu_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
+    started: list[str] = []
+    while len(yard.running[Pool.CPU]) < yard.limits.local_cpu_job_max_concurrent:
+        job = _first(yard, Pool.CPU, now)
+        if job is None:
+            break
+        yard.assign(job, LOCAL_HOST, [], now, out)
+        started.append(job.job_id)
+    return started
+
+
+def _start_cloud_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
+    started: list[str] = []
+    while yard.providers and len(yard.running[Pool.CLOUD]) < yard.limits.max_concurrent:
+        job = _first(yard, Pool.CLOUD, now)
+        if job is None:
+            break
+        cause = cloud_block(yard, job)
+        if cause is not None:
+            yard.shapes.park(job, cause)
+            continue
+        yard.assign(job, f"{CLOUD_HOST_PREFIX}{job.spec.provider}", [], now, out)
+        started.append(job.job_id)
+    return started
+
+
+def _first(yard: Yard, pool: Pool, now: Now) -> Job | None:
+    """The first job in order of a pool whose lanes differ only in rank (and provider)."""
+    best: tuple[tuple[int, int], Job] | None = None
+    for lane in yard.shapes.lanes(pool):
+        if pool is Pool.CLOUD and lane.provider not in yard.providers:
+            continue
+        head = yard.shapes.head(pool, lane)
+        if head is not None:
+            key = yard.rank_key(head[0], now)
+            if best is None or key < best[0]:
+                best = key, head[0]
+    return best[1] if best else None

@@ -1,0 +1,203 @@
+"""Runs: what hosts report of attempts, and what follows for the job (DESIGN 4, T5 to T12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpuyard.actors.model import names, policy
+from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase
+from gpuyard.actors.model.commands import ForgetRun, WantedComplete, WantRun, WantStop, WatchRelease
+from gpuyard.actors.model.commit import UpdateJob
+from gpuyard.actors.model.events import AttemptExited, AttemptStarted, ForeignSeen, GpuEmptied, GpuFacts, OrphanSeen
+from gpuyard.actors.model.job import Job, JobEvent, Status
+from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.yard import Yard, run_spec
+
+COMPLETED = "completed"
+LOST = "lost"
+RETRIED_BY_DEFAULT = frozenset({LOST, "gpu_fault", "requeue", "provider_error"})
+BACKOFF_FIRST = 5.0
+BACKOFF_LAST = 300.0
+REQUEUE_BACKOFF = 1.0
+
+
+def started(yard: Yard, event: AttemptStarted, now: Now, out: Outbox) -> None:
+    """T5. Off the hot path: the rows may wait for the next commit, since a keeper would report again."""
+    attempt = yard.attempts.get(event.fence)
+    if attempt is None or attempt.phase not in LIVE or attempt.started_at is not None:
+        return
+    yard.step_attempt(attempt, AttemptEvent.STARTED, out, lazy=True, started_at=event.at, pid=event.pid)
+    job = yard.jobs[attempt.job_id]
+    if job.started_at is None:
+        job.started_at = event.at
+        out.lazy.append(UpdateJob(job.job_id, Status.RUNNING, {"started_at": event.at}))
+    out.lazy.append(yard.event(out, now, "job_started", job, attempt=attempt.number, pid=event.pid))
+
+
+def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
+    """T7, T10, T11 or T12, with T8 where the GPUs are known to be empty, and the next T3: one commit."""
+    attempt = yard.attempts.get(event.fence)
+    if attempt is None or attempt.phase not in LIVE:
+        if yard.ours(event.fence):
+            out.tell(names.KEEPER, ForgetRun(fence=event.fence))
+        return
+    job = yard.jobs[attempt.job_id]
+    was_cancelled = job.cancel_requested
+    _end_attempt(yard, attempt, event, now, out)
+    _end_job(yard, job, attempt, event, now, out)
+    _give_back(yard, attempt, now, out)
+    out.tell(names.KEEPER, ForgetRun(fence=attempt.fence, cause=out.cause))
+    yard.wake_people(job, now)
+    if not was_cancelled:
+        policy.lift_hold(yard)
+    policy.start_what_may(yard, now, out)
+
+
+def _end_attempt(yard: Yard, attempt: Attempt, event: AttemptExited, now: Now, out: Outbox) -> None:
+    yard.step_attempt(
+        attempt,
+        AttemptEvent.LOST if event.exit_class == LOST else AttemptEvent.EXITED,
+        out,
+        ended_at=event.ended_at or now.wall,
+        exit_code=event.exit_code,
+        exit_class=event.exit_class,
+        error=event.message or None,
+        started_at=event.started_at if attempt.started_at is None else attempt.started_at,
+    )
+
+
+def _end_job(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited, now: Now, out: Outbox) -> None:
+    ended_at = attempt.ended_at or now.wall
+    final: dict[str, Any] = {
+        "completed_at": ended_at,
+        "exit_code": event.exit_code,
+        "exit_class": event.exit_class,
+        "error_message": event.message or None,
+    }
+    if job.started_at is None and event.started_at is not None:
+        final["started_at"] = event.started_at
+    if job.cancel_requested:
+        final["error_message"] = attempt.stop_reason or "cancelled"
+        final["exit_class"] = "cancelled"
+        yard.change(job, out, JobEvent.CANCELLED, **final)
+        kind = "job_cancelled"
+    elif event.exit_class == COMPLETED:
+        yard.change(job, out, JobEvent.COMPLETED, **{**final, "error_message": None})
+        kind = "job_completed"
+    elif _retried(job, event.exit_class):
+        wait = REQUEUE_BACKOFF if event.exit_class == "requeue" else backoff(job.attempt)
+        yard.change(
+            job,
+            out,
+            JobEvent.REQUEUED,
+            attempt=job.attempt + 1,
+            wait_until=now.wall + wait,
+            error_message=event.message or None,
+        )
+        kind = "job_requeued"
+    else:
+        yard.change(job, out, JobEvent.FAILED, **final)
+        kind = "job_failed"
+    out.row(
+        yard.event(
+            out,
+            now,
+            kind,
+            job,
+            attempt=attempt.number,
+            exit_code=event.exit_code,
+            exit_class=event.exit_class,
+            message=event.message,
+        )
+    )
+
+
+def _retried(job: Job, exit_class: str) -> bool:
+    if job.attempt >= job.spec.max_attempts:
+        return False
+    return exit_class in RETRIED_BY_DEFAULT or exit_class in job.spec.retry_on
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after attempt number `attempt` (from 1) ended early."""
+    return float(min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** (attempt - 1)))
+
+
+def _give_back(yard: Yard, attempt: Attempt, now: Now, out: Outbox) -> None:
+    """T8 at once where GPUs are known to be empty (none, or simulated); else once the allocator has looked."""
+    if yard.ledger.at_once:
+        yard.release(attempt.fence, (), now, out)
+    elif attempt.gpus and attempt.host == LOCAL_HOST:
+        yard.ledger.start_releasing(attempt.fence)
+        uuids = tuple(gpu.uuid for gpu in attempt.gpus)
+        out.tell(names.GPUS, WatchRelease(fence=attempt.fence, uuids=uuids, cause=out.cause))
+
+
+def emptied(yard: Yard, event: GpuEmptied, now: Now, out: Outbox) -> None:
+    """T8: the GPUs of an ended attempt are empty. A hold of a live attempt is never touched."""
+    attempt = yard.attempts.get(event.fence)
+    if attempt is not None and attempt.phase in LIVE:
+        return
+    if yard.release(event.fence, event.uuids, now, out):
+        policy.start_what_may(yard, now, out)
+
+
+def facts_changed(yard: Yard, facts: GpuFacts, now: Now, out: Outbox) -> None:
+    """New facts about GPUs; what became free starts the next job."""
+    was_fresh = yard.ledger.fresh(now.monotonic)
+    before = {fact.uuid: (fact.usable, fact.fault, fact.foreign) for fact in yard.ledger.facts.values()}
+    changed = yard.ledger.learn(facts)
+    after = {fact.uuid: (fact.usable, fact.fault, fact.foreign) for fact in yard.ledger.facts.values()}
+    if before != after and before:
+        for uuid in sorted(set(before) | set(after)):
+            if before.get(uuid) != after.get(uuid):
+                fact = yard.ledger.facts.get(uuid)
+                index = fact.index if fact else None
+                row = yard.event(out, now, "gpu_changed", uuid=uuid, index=index, state=str(yard.ledger.state(uuid)))
+                out.lazy.append(row)
+    if changed or not was_fresh:
+        policy.start_what_may(yard, now, out)
+
+
+def foreign_seen(yard: Yard, event: ForeignSeen, now: Now, out: Outbox) -> None:
+    """Somebody else's process appeared on a GPU that we had just handed out: said in the job's story."""
+    attempt = yard.attempts.get(event.fence)
+    job = yard.jobs.get(attempt.job_id) if attempt is not None else None
+    if job is not None:
+        pids = [process.pid for process in event.processes]
+        out.lazy.append(yard.event(out, now, "foreign_process_seen", job, uuid=event.uuid, pids=pids))
+
+
+def orphan_seen(yard: Yard, event: OrphanSeen, now: Now, out: Outbox) -> None:
+    """A run that this database does not know lives here: it keeps running and is told, never stopped."""
+    if event.fence not in yard.attempts:
+        out.lazy.append(
+            yard.event(out, now, "orphan_seen", fence=event.fence, orphan_job_id=event.job_id, pid=event.pid)
+        )
+
+
+def want_all(yard: Yard, out: Outbox) -> None:
+    """After a rebuild: want every live attempt again, and look after the holds of ended ones."""
+    live = [attempt for attempt in yard.attempts.values() if attempt.phase in LIVE and attempt.host == LOCAL_HOST]
+    for attempt in live:
+        job = yard.jobs[attempt.job_id]
+        out.tell(names.KEEPER, WantRun(run=run_spec(job, attempt), started=attempt.started_at is not None))
+        if attempt.phase is Phase.STOPPING:
+            out.tell(names.KEEPER, WantStop(fence=attempt.fence, reason=attempt.stop_reason or "cancelled"))
+    out.tell(names.KEEPER, WantedComplete(fences=tuple(attempt.fence for attempt in live)))
+
+
+def release_ended(yard: Yard, now: Now, out: Outbox) -> None:
+    """After a rebuild, once GPU facts are there: holds of ended attempts are released or watched."""
+    for fence in {yard.ledger.holds[uuid].fence for uuid in yard.ledger.releasing}:
+        if yard.ledger.at_once:
+            yard.release(fence, (), now, out)
+        else:
+            uuids = tuple(gpu.uuid for gpu in yard.ledger.held_by(fence))
+            out.tell(names.GPUS, WatchRelease(fence=fence, uuids=uuids))
+
+
+def holds_back(job: Job) -> bool:
+    """Does cancelling this running job set `processing_held`? Cloud jobs do not (DESIGN 6)."""
+    return pool_of(job) is not Pool.CLOUD

@@ -1,0 +1,188 @@
+"""Pending jobs grouped by shape, so that a decision does not look at every job (DESIGN 6).
+
+A *shape* is everything that decides whether a job may start, so if its oldest job may not, none may. Shapes that ask
+the same of a pool stand in one *lane*; a pass looks at the heads of the lanes that fit the free capacity now. A shape
+whose user or team is at a limit is parked under that cause and woken by it. A job that is held or waits for a time
+stands in no shape until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from gpuyard.actors.model.job import Job, Target
+from gpuyard.actors.model.order import RankClass, rank_class
+
+
+class Pool(StrEnum):
+    """What a job takes its turn at."""
+
+    GPU = "gpu"
+    CPU = "cpu"
+    WORKER = "worker"
+    CLOUD = "cloud"
+
+
+class Shape(NamedTuple):
+    """`need` GPUs out of `devices` (indices that the job insists on; empty: out of all)."""
+
+    pool: Pool
+    rank: RankClass
+    need: int
+    devices: tuple[int, ...]
+    user_id: int
+    team_id: str | None
+    provider: str | None
+    labels: tuple[tuple[str, str], ...]
+
+
+class Lane(NamedTuple):
+    """What a shape asks of its pool, and with which rank."""
+
+    rank: RankClass
+    need: int
+    devices: tuple[int, ...]
+    provider: str | None
+
+
+Cause = tuple[str, str]
+"""What a parked shape waits for: ("user", id), ("team", id) …"""
+
+
+def pool_of(job: Job) -> Pool:
+    match job.spec.target:
+        case Target.CLOUD:
+            return Pool.CLOUD
+        case Target.WORKER:
+            return Pool.WORKER
+        case Target.AUTO | Target.LOCAL:
+            return Pool.CPU if job.spec.is_cpu else Pool.GPU
+
+
+def shape_of(job: Job) -> Shape:
+    spec = job.spec
+    return Shape(
+        pool=pool_of(job),
+        rank=rank_class(job),
+        need=spec.num_processes,
+        devices=tuple(sorted(spec.wanted_devices)),
+        user_id=job.user_id,
+        team_id=job.team_id,
+        provider=spec.provider,
+        labels=tuple(sorted(spec.worker_labels.items())),
+    )
+
+
+def lane_of(shape: Shape) -> Lane:
+    return Lane(shape.rank, shape.need, shape.devices, shape.provider)
+
+
+class _Group:
+    """The jobs of one shape: a heap of seqs with lazy deletion."""
+
+    __slots__ = ("awake_since", "cause", "heap", "jobs", "shape")
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.heap: list[int] = []
+        self.jobs: dict[int, Job] = {}
+        self.cause: Cause | None = None
+        self.awake_since = 0.0
+
+    def head(self) -> Job | None:
+        while self.heap and self.heap[0] not in self.jobs:
+            heappop(self.heap)
+        return self.jobs[self.heap[0]] if self.heap else None
+
+
+class Shapes:
+    """All pending jobs that wait for nothing but capacity and limits."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Shape, _Group] = {}
+        self._lanes: dict[Pool, dict[Lane, list[tuple[int, Shape]]]] = {pool: {} for pool in Pool}
+        self._parked: dict[Cause, set[Shape]] = {}
+
+    def add(self, job: Job, now: float) -> None:
+        shape = shape_of(job)
+        group = self._groups.get(shape)
+        if group is None:
+            group = self._groups[shape] = _Group(shape)
+            group.awake_since = now
+        old = group.head()
+        group.jobs[job.seq] = job
+        heappush(group.heap, job.seq)
+        if group.cause is None and (old is None or job.seq < old.seq):
+            self._offer(group)
+
+    def remove(self, job: Job) -> None:
+        """Take `job` out, if it is there."""
+        shape = shape_of(job)
+        group = self._groups.get(shape)
+        if group is None or group.jobs.pop(job.seq, None) is None:
+            return
+        if not group.jobs:
+            if group.cause is not None:
+                self._unpark(group)
+            del self._groups[shape]
+        elif group.cause is None:
+            self._offer(group)
+
+    def lanes(self, pool: Pool) -> Iterator[Lane]:
+        yield from list(self._lanes[pool])
+
+    def head(self, pool: Pool, lane: Lane) -> tuple[Job, float] | None:
+        """The oldest awake job of a lane, and since when its shape is awake."""
+        heap = self._lanes[pool].get(lane)
+        while heap:
+            seq, shape = heap[0]
+            group = self._groups.get(shape)
+            job = group.head() if group is not None and group.cause is None else None
+            if job is not None and group is not None and job.seq == seq:
+                return job, group.awake_since
+            heappop(heap)
+        self._lanes[pool].pop(lane, None)
+        return None
+
+    def jobs(self, pool: Pool) -> list[Job]:
+        """Every awake job of a pool, by seq within its lane: for the bounded look-ahead of a reservation."""
+        return [
+            job
+            for group in self._groups.values()
+            if group.shape.pool is pool and group.cause is None
+            for job in group.jobs.values()
+        ]
+
+    def park(self, job: Job, cause: Cause) -> None:
+        """`job`'s shape cannot start until `cause` is woken."""
+        group = self._groups[shape_of(job)]
+        group.cause = cause
+        self._parked.setdefault(cause, set()).add(group.shape)
+
+    def wake(self, cause: Cause, now: float) -> None:
+        for shape in self._parked.pop(cause, ()):
+            group = self._groups[shape]
+            group.cause = None
+            group.awake_since = now
+            self._offer(group)
+
+    def wake_all(self, now: float) -> None:
+        """After a change of limits."""
+        for cause in list(self._parked):
+            self.wake(cause, now)
+
+    def _unpark(self, group: _Group) -> None:
+        assert group.cause is not None
+        parked = self._parked[group.cause]
+        parked.discard(group.shape)
+        if not parked:
+            del self._parked[group.cause]
+
+    def _offer(self, group: _Group) -> None:
+        head = group.head()
+        if head is not None:
+            lanes = self._lanes[group.shape.pool]
+            heappush(lanes.setdefault(lane_of(group.shape), []), (head.seq, group.shape))

@@ -1,0 +1,224 @@
+"""Submit: decide first (idempotency, refusals, placement), then one commit (DESIGN 3, "submit")."""
+
+from __future__ import annotations
+
+from gpuyard.actors.model import explain, policy
+from gpuyard.actors.model.attempt import LOCAL_HOST
+from gpuyard.actors.model.commands import SubmitJob, SubmitJobs
+from gpuyard.actors.model.commit import RememberKey, StoredKey
+from gpuyard.actors.model.errors import IdempotencyConflict, InvalidInput, NotAllowed, TooManyPending
+from gpuyard.actors.model.job import Job, Status, Target
+from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.people import Viewer
+from gpuyard.actors.model.priority import ADMIN_ONLY_FROM, HIGHEST
+from gpuyard.actors.model.reasons import Reason, ReasonCode
+from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.views import JobAccepted, JobRefused
+from gpuyard.actors.model.yard import Yard
+
+Answer = JobAccepted | JobRefused
+DEFAULT_PROVIDER = "replicate"
+KEY_LIFETIME = 24 * 3600.0
+USER_MAX_PENDING = 10_000
+
+
+def submit_one(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
+    """Answer one submit. Raises IdempotencyConflict, NotAllowed, InvalidInput, TooManyPending; then nothing changed."""
+    known = _remembered(yard, command.by, command.idempotency_key, command.digest, now)
+    if known is not None:
+        return _replay(yard, known.job_ids[0], now)
+    _check(yard, command)
+    if not command.dry_run:
+        _check_room(yard, command.by, 1)
+    answer = _decide(yard, command, now, out)
+    if isinstance(answer, JobAccepted) and answer.job_id is not None:
+        _remember(yard, command.by, command.idempotency_key, command.digest, (answer.job_id,), now, out)
+    return answer
+
+
+def submit_many(yard: Yard, command: SubmitJobs, now: Now, out: Outbox) -> list[Answer]:
+    """Answer a list in one transaction: an error anywhere changes nothing; refusals stand beside the accepted."""
+    known = _remembered(yard, command.by, command.idempotency_key, command.digest, now)
+    if known is not None:
+        return [_replay(yard, job_id, now) for job_id in known.job_ids]
+    for one in command.jobs:
+        _check(yard, one)
+    _check_room(yard, command.by, sum(not one.dry_run for one in command.jobs))
+    answers = [_decide(yard, one, now, out) for one in command.jobs]
+    job_ids = tuple(a.job_id for a in answers if isinstance(a, JobAccepted) and a.job_id is not None)
+    if job_ids:
+        _remember(yard, command.by, command.idempotency_key, command.digest, job_ids, now, out)
+    return answers
+
+
+def _check(yard: Yard, command: SubmitJob) -> None:
+    override, by = command.priority_override, command.by
+    if override is not None:
+        check_priority(override, by)
+    if command.team_id is not None and command.team_id != by.team_id and not by.is_admin:
+        raise NotAllowed(f"team {command.team_id} is not yours: only an admin submits for another team")
+
+
+def check_priority(value: int, by: Viewer) -> None:
+    """Who may set which override: leads 0..39, admins 0..50 (CONTRACT)."""
+    if not 0 <= value <= HIGHEST:
+        raise InvalidInput(f"priority must be from 0 to {HIGHEST}", field="priority")
+    if not by.is_lead:
+        raise NotAllowed("only leads and admins may override a priority")
+    if value >= ADMIN_ONLY_FROM and not by.is_admin:
+        raise NotAllowed(f"priorities from {ADMIN_ONLY_FROM} are for admins")
+
+
+def _check_room(yard: Yard, by: Viewer, more: int) -> None:
+    waiting = sum(job.status is not Status.RUNNING for job in yard.active_by_user.get(by.user_id, {}).values())
+    if not by.is_admin and waiting + more > USER_MAX_PENDING:
+        raise TooManyPending(f"{waiting} of your jobs wait already, of at most {USER_MAX_PENDING}")
+
+
+def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
+    refusal = _refusal(yard, command)
+    if refusal is not None:
+        return refusal
+    blocked = command.requires_approval or command.for_approval
+    job = _job(yard, command, blocked, now)
+    if not command.dry_run and not command.no_wait and not blocked:
+        # Asks for work to start: lifts a hold, and lets those go first who came first.
+        policy.lift_hold(yard)
+        policy.start_what_may(yard, now, out)
+    reasons = explain.why(yard, job, now) if blocked else list(explain.obstacles(yard, job, now))
+    if not blocked and not reasons and yard.processing_held and pool_of(job) is not Pool.CLOUD:
+        reasons = _behind_the_hold(yard, job, now)
+    if command.no_wait and reasons:
+        return JobRefused(error="no_capacity", reason=reasons[0].text, reasons=reasons)
+    if command.dry_run:
+        return _prediction(yard, job, reasons, now)
+    if command.no_wait:
+        policy.lift_hold(yard)
+    # Nobody else saw this job's place yet: it is taken only now.
+    job.id, yard.next_job = yard.next_job, yard.next_job + 1
+    job.seq, job.ranked_at = yard.rank(now)
+    yard.admit(job, now, out, command.by.username)
+    if not reasons:
+        policy.start_what_may(yard, now, out)
+    return accepted(yard, job, now)
+
+
+def _behind_the_hold(yard: Yard, job: Job, now: Now) -> list[Reason]:
+    """While `processing_held` stands: those who wait in the same pool would start first once it is lifted."""
+    if any(True for _ in yard.shapes.lanes(pool_of(job))):
+        position = len(yard.order) + 1
+        text = f"{position - 1} waiting jobs start first once the queue is processed."
+        return [Reason(code=ReasonCode.PROCESSING_HELD, text=text, unblock="gpuyard queue process")]
+    return []
+
+
+def _refusal(yard: Yard, command: SubmitJob) -> JobRefused | None:
+    """Business refusals: what no waiting can cure."""
+    spec = command.spec
+    if spec.target is Target.CLOUD:
+        provider = spec.provider or DEFAULT_PROVIDER
+        if provider not in yard.providers:
+            return JobRefused(
+                error="provider_not_configured", reason=f"The cloud provider {provider} is not configured."
+            )
+    if pool_of_spec(command) is not Pool.GPU:
+        return None
+    total = len(yard.ledger.known)
+    if spec.num_processes > total:
+        return JobRefused(
+            error="too_big",
+            reason=f"It asks for {spec.num_processes} GPUs; no host has more than {total}.",
+        )
+    unknown = [i for i in spec.wanted_devices if all(gpu.index != i for gpu in yard.ledger.known)]
+    if len(spec.wanted_devices) - len(unknown) < spec.num_processes and unknown:
+        return JobRefused(
+            error="unknown_device",
+            reason=f"There is no GPU {unknown[0]} on this host (there are {total}); --any-gpu takes any.",
+        )
+    return None
+
+
+def pool_of_spec(command: SubmitJob) -> Pool:
+    """The pool that a submitted spec takes its turn at."""
+    target = command.spec.target
+    if target is Target.CLOUD:
+        return Pool.CLOUD
+    if target is Target.WORKER:
+        return Pool.WORKER
+    return Pool.CPU if command.spec.is_cpu else Pool.GPU
+
+
+def _job(yard: Yard, command: SubmitJob, blocked: bool, now: Now) -> Job:
+    by = command.by
+    return Job(
+        id=0,
+        job_id=yard.new_job_id(),
+        user_id=by.user_id,
+        team_id=command.team_id if command.team_id is not None else by.team_id,
+        spec=command.spec,
+        seq=yard.next_seq,
+        queued_at=now.wall,
+        ranked_at=max(now.wall, yard.last_ranked_at),
+        status=Status.BLOCKED if blocked else Status.PENDING,
+        priority=int(by.level),
+        priority_override=command.priority_override,
+        requires_approval=blocked,
+        retry_of=command.retry_of,
+    )
+
+
+def _prediction(yard: Yard, job: Job, reasons: list[Reason], now: Now) -> JobAccepted:
+    gpus = None if reasons or pool_of(job) is not Pool.GPU else policy.place(yard, job, now)
+    status = "blocked" if job.status is Status.BLOCKED else "queued" if reasons else "running"
+    return JobAccepted(
+        job_id=None,
+        status=status,
+        allocated_gpus=[gpu.index for gpu in gpus] if gpus is not None else None,
+        queue_position=len(yard.order) + 1 if status == "queued" else None,
+        requires_approval=job.requires_approval,
+        reason=reasons[0].text if reasons else None,
+        reasons=reasons,
+    )
+
+
+def accepted(yard: Yard, job: Job, now: Now, *, hit: bool = False) -> JobAccepted:
+    """The answer for a job that is in the yard, as it stands now."""
+    attempt = yard.attempt_of.get(job.job_id)
+    reasons = explain.why(yard, job, now)
+    local = attempt is None or attempt.host == LOCAL_HOST
+    return JobAccepted(
+        job_id=job.job_id,
+        status="queued" if job.status is Status.PENDING else str(job.status),
+        allocated_gpus=[gpu.index for gpu in attempt.gpus] if attempt is not None else None,
+        allocated_worker_id=None if local or attempt is None else attempt.host,
+        queue_position=yard.position(job, now),
+        requires_approval=job.requires_approval,
+        reason=reasons[0].text if reasons else None,
+        reasons=reasons,
+        idempotent_hit=hit,
+    )
+
+
+def _replay(yard: Yard, job_id: str, now: Now) -> JobAccepted:
+    job = yard.jobs.get(job_id)
+    if job is None:
+        return JobAccepted(job_id=job_id, status=None, idempotent_hit=True)
+    return accepted(yard, job, now, hit=True)
+
+
+def _remembered(yard: Yard, by: Viewer, key: str | None, digest: str, now: Now) -> StoredKey | None:
+    known = yard.keys.get((by.user_id, key)) if key is not None else None
+    if known is None or now.wall - known.at > KEY_LIFETIME:
+        return None
+    if known.digest != digest:
+        raise IdempotencyConflict("this Idempotency-Key was used with another body within the last 24 h")
+    return known
+
+
+def _remember(
+    yard: Yard, by: Viewer, key: str | None, digest: str, job_ids: tuple[str, ...], now: Now, out: Outbox
+) -> None:
+    if key is None:
+        return
+    yard.keys[by.user_id, key] = StoredKey(by.user_id, key, digest, job_ids, now.wall)
+    out.row(RememberKey(by.user_id, key, digest, job_ids, now.wall))

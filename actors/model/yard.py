@@ -1,0 +1,332 @@
+"""The yard: every active job, attempt, GPU hold and limit, with the indices that make decisions cheap.
+
+The Scheduler's whole state, changed only through the methods below; each keeps the indices true and writes the rows
+that make the change durable. What to change is decided in `submit`, `runs`, `cancel`, `change` and `policy`.
+
+Invariants (checked by `violations`, used by tests and `gpuyard doctor`): a pending job stands in the order exactly
+once; a running one has exactly one live attempt; a GPU has at most one open hold; counts equal what they count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+import msgspec
+
+from gpuyard.actors.model import attempt as attempts
+from gpuyard.actors.model import job as jobs
+from gpuyard.actors.model import names, priority
+from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef
+from gpuyard.actors.model.commands import RunSpec, WantRun, WatchStart
+from gpuyard.actors.model.commit import (
+    CloseHolds,
+    EventRow,
+    Hold,
+    InsertAttempt,
+    InsertJob,
+    OpenHold,
+    Snapshot,
+    StoredKey,
+    UpdateAttempt,
+    UpdateJob,
+)
+from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.ids import FENCE_BITS, make_fence
+from gpuyard.actors.model.job import Job, JobEvent, JobSpec, Status
+from gpuyard.actors.model.ledger import Ledger
+from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.model.order import QueueOrder
+from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.shapes import Cause, Pool, Shapes, pool_of
+
+WAITS_KEPT = 100
+LIMITS_SETTING = "limits"
+
+
+class Yard:
+    """`new_job_id` gives unused ids; `default_limits` are those of a database that never changed any."""
+
+    def __init__(self, snapshot: Snapshot, new_job_id: Callable[[], str], default_limits: Limits) -> None:
+        self.new_job_id = new_job_id
+        self.db_id, self.db_epoch = snapshot.db_id, snapshot.db_epoch
+        self.next_job, self.next_seq = snapshot.next_job, snapshot.next_seq
+        self.next_event, self.next_fence = snapshot.next_event, snapshot.next_fence
+        stored = snapshot.settings.get(LIMITS_SETTING) or {}
+        self.limits = msgspec.convert({**msgspec.to_builtins(default_limits), **stored}, Limits)
+        self.ledger = Ledger()
+        self.jobs: dict[str, Job] = {}
+        self.attempts: dict[int, Attempt] = {}
+        self.attempt_of: dict[str, Attempt] = {}
+        self.order = QueueOrder()
+        self.shapes = Shapes()
+        self.counts: Counter[str] = Counter(snapshot.counts)
+        self.waits: deque[float] = deque(snapshot.waits, WAITS_KEPT)
+        self.keys: dict[tuple[int, str], StoredKey] = {(k.user_id, k.key): k for k in snapshot.keys}
+        self.active_by_user: dict[int, dict[str, Job]] = {}
+        self.running: dict[Pool, dict[str, Job]] = {pool: {} for pool in Pool}
+        self.pending: Counter[Pool] = Counter()
+        self.gpus_of_user: Counter[int] = Counter()
+        self.local_gpus_used = 0
+        self.cloud_of_user: Counter[int] = Counter()
+        self.cloud_of_team: Counter[str] = Counter()
+        self.providers: frozenset[str] = frozenset()
+        self.providers_down: dict[str, str] = {}
+        self.processing_held = False
+        self.held_since = 0.0
+        self.last_ranked_at = 0.0
+        self.timers: list[tuple[float, str]] = []
+        self.revision = 0
+        self._restore(snapshot)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        for attempt in snapshot.attempts:
+            self.attempts[attempt.fence] = attempt
+            if attempt.phase in LIVE:
+                self.attempt_of[attempt.job_id] = attempt
+        for hold in snapshot.holds:
+            self.ledger.hold(hold)
+            holder = self.attempts.get(hold.fence)
+            if holder is None or holder.phase not in LIVE:
+                self.ledger.start_releasing(hold.fence)
+        for job in sorted(snapshot.jobs, key=lambda job: job.seq):
+            self.jobs[job.job_id] = job
+            self.active_by_user.setdefault(job.user_id, {})[job.job_id] = job
+            self.last_ranked_at = max(self.last_ranked_at, job.ranked_at)
+            if job.status is Status.RUNNING:
+                self._count_running(job, 1)
+            elif job.status is Status.PENDING:
+                self._line_up(job, job.ranked_at)
+
+    # --- small questions ---------------------------------------------------------------------------------------
+
+    def pool(self, job: Job) -> Pool:
+        """Where a running job runs, or a pending one takes its turn."""
+        attempt = self.attempt_of.get(job.job_id)
+        if attempt is not None and attempt.host != LOCAL_HOST and pool_of(job) is not Pool.CLOUD:
+            return Pool.WORKER
+        return pool_of(job)
+
+    def effective(self, job: Job, now: Now) -> int:
+        return priority.effective(job, now.wall, self.limits.starvation_threshold_minutes)
+
+    def rank_key(self, job: Job, now: Now) -> tuple[int, int]:
+        """Smaller comes first."""
+        return (-self.effective(job, now), job.seq)
+
+    def position(self, job: Job, now: Now) -> int | None:
+        """1..n among pending jobs, else None."""
+        if job.status is not Status.PENDING:
+            return None
+        return self.order.position(job, now.wall, self.limits.starvation_threshold_minutes)
+
+    def ours(self, fence: int) -> bool:
+        """Was this fence given out by this database (as against a restored or foreign one)?"""
+        return fence >> FENCE_BITS == self.db_epoch and fence & ((1 << FENCE_BITS) - 1) < self.next_fence
+
+    # --- events and jobs ---------------------------------------------------------------------------------------
+
+    def event(self, out: Outbox, now: Now, kind: str, job: Job | None = None, by: str = "", **data: Any) -> EventRow:
+        """A line of the story; the caller puts it into `rows` or `lazy`."""
+        row = EventRow(
+            id=self.next_event,
+            at=now.wall,
+            kind=kind,
+            job_id=job.job_id if job else None,
+            user_id=job.user_id if job else None,
+            by=by,
+            data=data,
+            cause=out.cause,
+        )
+        self.next_event += 1
+        return row
+
+    def rank(self, now: Now) -> tuple[int, float]:
+        """A new place at the end of the queue: its seq and time (never before that of an earlier place)."""
+        self.last_ranked_at = max(self.last_ranked_at, now.wall)
+        self.next_seq += 1
+        return self.next_seq - 1, self.last_ranked_at
+
+    def admit(self, job: Job, now: Now, out: Outbox, by: str) -> None:
+        """T1: a new job, pending or blocked."""
+        out.row(InsertJob(msgspec.structs.replace(job)))
+        self.jobs[job.job_id] = job
+        self.active_by_user.setdefault(job.user_id, {})[job.job_id] = job
+        self.counts[job.status] += 1
+        if job.status is Status.PENDING:
+            self._line_up(job, now.wall)
+        out.row(self.event(out, now, "job_submitted", job, by, status=str(job.status)))
+
+    def change(self, job: Job, out: Outbox, event: JobEvent | None = None, **changes: Any) -> None:
+        """Set fields of `job`, stepping its state by `event` if given; keeps every index and writes the row."""
+        before = job.status
+        if before is Status.PENDING:
+            self._leave_line(job)
+        elif before is Status.RUNNING and event is not None:
+            self._count_running(job, -1)
+        if event is not None:
+            changes["status"] = jobs.step(job, event)
+            self.counts[before] -= 1
+            self.counts[job.status] += 1
+        for field, value in changes.items():
+            setattr(job, field, value)
+        if job.status is Status.PENDING:
+            self._line_up(job, job.ranked_at)
+        elif job.status is Status.RUNNING and event is not None:
+            self._count_running(job, 1)
+        elif job.status in jobs.TERMINAL:
+            del self.jobs[job.job_id]
+            mine = self.active_by_user[job.user_id]
+            del mine[job.job_id]
+            if not mine:
+                del self.active_by_user[job.user_id]
+        out.row(UpdateJob(job.job_id, before, changes))
+
+    # --- attempts and holds ------------------------------------------------------------------------------------
+
+    def assign(self, job: Job, host: str, gpus: list[GpuFact], now: Now, out: Outbox) -> Attempt:
+        """T3: pending → running with a new fence and its GPU holds; the start leaves after the commit."""
+        fence = make_fence(self.db_epoch, self.next_fence)
+        self.next_fence += 1
+        attempt = Attempt(
+            fence=fence,
+            job_id=job.job_id,
+            number=job.attempt,
+            host=host,
+            gpus=tuple(GpuRef(gpu.uuid, gpu.index) for gpu in gpus),
+            assigned_at=now.wall,
+        )
+        self.attempts[fence] = self.attempt_of[job.job_id] = attempt
+        self.waits.append(max(0.0, now.wall - job.ranked_at))
+        changes: dict[str, Any] = {} if job.wait_until is None else {"wait_until": None}
+        self.change(job, out, JobEvent.ASSIGNED, **changes)
+        out.row(InsertAttempt(msgspec.structs.replace(attempt)))
+        for gpu in gpus:
+            self.ledger.hold(Hold(host, gpu.uuid, gpu.index, fence, now.wall))
+            out.row(OpenHold(host, gpu.uuid, gpu.index, fence, now.wall))
+        indices = [gpu.index for gpu in gpus]
+        out.row(self.event(out, now, "job_assigned", job, attempt=job.attempt, fence=fence, host=host, gpus=indices))
+        out.tell(names.KEEPER, WantRun(run=run_spec(job, attempt), cause=out.cause))
+        if gpus:
+            out.tell(names.GPUS, WatchStart(fence=fence, uuids=tuple(g.uuid for g in gpus), cause=out.cause))
+        return attempt
+
+    def step_attempt(
+        self, attempt: Attempt, event: AttemptEvent, out: Outbox, *, lazy: bool = False, **changes: Any
+    ) -> None:
+        """Step an attempt's phase and set fields; writes the row."""
+        changes["phase"] = attempts.step(attempt, event)
+        for field, value in changes.items():
+            setattr(attempt, field, value)
+        row = UpdateAttempt(attempt.fence, changes)
+        (out.lazy if lazy else out.rows).append(row)
+        if attempt.phase not in LIVE:
+            self.attempt_of.pop(attempt.job_id, None)
+            if not self.ledger.held_by(attempt.fence):
+                del self.attempts[attempt.fence]
+
+    def release(self, fence: int, uuids: tuple[str, ...], now: Now, out: Outbox) -> bool:
+        """T8: close the holds of a fence; True when there were any."""
+        released = self.ledger.release(fence, uuids)
+        if released:
+            out.row(CloseHolds(fence, now.wall, released))
+        attempt = self.attempts.get(fence)
+        if attempt is not None and attempt.phase not in LIVE and not self.ledger.held_by(fence):
+            del self.attempts[fence]
+        return bool(released)
+
+    # --- indices -----------------------------------------------------------------------------------------------
+
+    def _line_up(self, job: Job, now_wall: float) -> None:
+        self.order.add(job)
+        self.pending[pool_of(job)] += 1
+        if job.held:
+            return
+        wake = max(job.spec.not_before or 0.0, job.wait_until or 0.0)
+        if wake > now_wall:
+            heappush(self.timers, (wake, job.job_id))
+        else:
+            self.shapes.add(job, now_wall)
+
+    def _leave_line(self, job: Job) -> None:
+        self.order.remove(job)
+        self.shapes.remove(job)
+        self.pending[pool_of(job)] -= 1
+
+    def wake_due(self, now: Now) -> bool:
+        """Let the jobs in whose time has come; True when there was one."""
+        woken = False
+        while self.timers and self.timers[0][0] <= now.wall:
+            _, job_id = heappop(self.timers)
+            job = self.jobs.get(job_id)
+            if job is not None and job.status is Status.PENDING and not job.held:
+                self.shapes.remove(job)
+                self.shapes.add(job, now.wall)
+                woken = True
+        return woken
+
+    def _count_running(self, job: Job, by: int) -> None:
+        pool = self.pool(job)
+        if by > 0:
+            self.running[pool][job.job_id] = job
+        else:
+            for members in self.running.values():
+                members.pop(job.job_id, None)
+        if pool is Pool.CLOUD:
+            self.cloud_of_user[job.user_id] += by
+            if job.team_id is not None:
+                self.cloud_of_team[job.team_id] += by
+        else:
+            self.gpus_of_user[job.user_id] += by * job.spec.num_processes
+            if pool is Pool.GPU:
+                self.local_gpus_used += by * job.spec.num_processes
+
+    def wake_people(self, job: Job, now: Now) -> None:
+        """After `job` gave back its share: those who waited for its user's or team's limit may look again."""
+        causes: list[Cause] = [("user", str(job.user_id))]
+        if job.team_id is not None:
+            causes.append(("team", job.team_id))
+        for cause in causes:
+            self.shapes.wake(cause, now.wall)
+
+    def violations(self) -> list[str]:
+        """What is wrong with the state itself; empty when all invariants hold."""
+        wrong: list[str] = []
+        pending = [j for j in self.jobs.values() if j.status is Status.PENDING]
+        running = [j for j in self.jobs.values() if j.status is Status.RUNNING]
+        if len(self.order) != len(pending) or any(j not in self.order for j in pending):
+            wrong.append("the order does not hold exactly the pending jobs")
+        if {j.job_id for j in running} != set(self.attempt_of):
+            wrong.append("running jobs and live attempts differ")
+        for status, members in ((Status.PENDING, pending), (Status.RUNNING, running)):
+            if self.counts[status] != len(members):
+                wrong.append(f"counts[{status}] is {self.counts[status]}, not {len(members)}")
+        if sum(len(members) for members in self.running.values()) != len(running):
+            wrong.append("running jobs are not each in one pool")
+        for uuid, hold in self.ledger.holds.items():
+            if hold.fence not in self.attempts:
+                wrong.append(f"GPU {uuid} is held by the unknown fence {hold.fence}")
+        used = sum(j.spec.num_processes for j in self.running[Pool.GPU].values())
+        if used != self.local_gpus_used:
+            wrong.append(f"{self.local_gpus_used} local GPUs counted as used, {used} are")
+        return wrong
+
+
+def run_spec(job: Job, attempt: Attempt) -> RunSpec:
+    """What the keeper needs for this attempt."""
+    spec: JobSpec = job.spec
+    files = {spec.config_file: spec.config_text} if spec.config_file and spec.config_text is not None else {}
+    return RunSpec(
+        fence=attempt.fence,
+        job_id=job.job_id,
+        attempt=attempt.number,
+        argv=spec.argv,
+        cwd=spec.workdir,
+        env=spec.env,
+        files=files,
+        gpus=attempt.gpus,
+        num_processes=spec.num_processes,
+        time_limit=spec.time_limit,
+    )

@@ -1,0 +1,377 @@
+"""Scheduler: decides, alone (DESIGN 3). A thin shell round the yard.
+
+A decision changes the yard in memory, leaves as one ordered commit, and its effects (answers, starts, stops,
+acknowledgements, published events) leave only once the store said `Committed`. A question that is asked while a
+commit is under way is answered behind it, so nobody sees what is not yet durable. A failed commit voids the
+generation: the yard is thrown away and built again from the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.model import ask, cancel, change, names, policy, runs, submit
+from gpuyard.actors.model import commands as c
+from gpuyard.actors.model import events as e
+from gpuyard.actors.model.commit import Deleted, EventRow, Row
+from gpuyard.actors.model.errors import GpuyardError, InvalidTransition, StoreFailed, Unavailable
+from gpuyard.actors.model.ids import job_id_from
+from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.model.message import Message, Tick
+from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.yard import Yard
+
+log = logging.getLogger("gpuyard.scheduler")
+
+TICK_SECONDS = 5.0
+LAZY_SECONDS = 0.2
+
+
+class FlushLazy(Message, frozen=True, kw_only=True):
+    """Rows that waited for company go to the store alone. From: the Scheduler's own timer. Repeat: harmless."""
+
+
+class WakeUp(Message, frozen=True, kw_only=True):
+    """A time rule (not_before, back-off) is due. From: the Scheduler's own timer. Repeat: harmless."""
+
+
+class Waiting(NamedTuple):
+    """Effects that wait for commit `number`. `finish` makes the answer from the store's results."""
+
+    number: int
+    tells: list[tuple[str, Message]]
+    reply: Reply | None
+    answer: Any
+    finish: Callable[[Deleted, Outbox], Any] | None
+    events: list[EventRow]
+
+
+class Scheduler(Actor):
+    """`default_limits` are in force until somebody changes one."""
+
+    def __init__(self, context: Context, default_limits: Limits) -> None:
+        super().__init__(context)
+        self._default_limits = default_limits
+        self._yard: Yard | None = None
+        self._generation = int(self.clock.monotonic() * 1_000_000)
+        self._number = 0
+        self._waiting: deque[Waiting] = deque()
+        self._lazy: list[Row] = []
+        self._facts: e.GpuFacts | None = None
+        self._providers: e.ProviderFacts | None = None
+        self._adopted = False
+        self._ready = False
+        self._wake_at = float("inf")
+
+    def started(self) -> None:
+        self._rebuild()
+        self.inbox.after(TICK_SECONDS, Tick())
+
+    def handle(self, message: Message, reply: Reply | None) -> Any:
+        match message:
+            case c.Ready():
+                return self._ready
+            case e.SnapshotLoaded():
+                return self._on_snapshot(message)
+            case e.Committed():
+                return self._on_committed(message)
+            case e.CommitFailed():
+                return self._on_commit_failed(message)
+            case e.RunsAdopted():
+                self._adopted = True
+                return self._begin()
+            case e.GpuFacts():
+                return self._on_facts(message)
+            case e.ProviderFacts():
+                self._providers = message
+                return self._decide(message, self._learn_providers)
+            case e.WorkerFacts():
+                return None
+            case Tick():
+                return self._on_tick()
+            case FlushLazy():
+                return self._flush()
+            case WakeUp():
+                return self._on_wake_up()
+            case e.AttemptStarted():
+                return self._report(message, runs.started)
+            case e.AttemptExited():
+                return self._report(message, runs.exited)
+            case e.GpuEmptied():
+                return self._report(message, runs.emptied)
+            case e.ForeignSeen():
+                return self._report(message, runs.foreign_seen)
+            case e.OrphanSeen():
+                return self._report(message, runs.orphan_seen)
+            case _:
+                return self._on_request(message, reply)
+
+    def _on_request(self, message: Message, reply: Reply | None) -> Any:
+        """What the edges ask."""
+        match message:
+            case c.SubmitJob():
+                return self._command(message, submit.submit_one, reply)
+            case c.SubmitJobs():
+                return self._command(message, submit.submit_many, reply)
+            case c.CancelJob():
+                return self._command(message, cancel.cancel_one, reply)
+            case c.CancelJobs():
+                return self._command(message, cancel.cancel_many, reply)
+            case c.SetPriority():
+                return self._command(message, change.set_priority, reply)
+            case c.HoldJob():
+                return self._command(message, change.hold, reply)
+            case c.ReleaseJob():
+                return self._command(message, change.release, reply)
+            case c.ApproveJob():
+                return self._command(message, change.approve, reply)
+            case c.RejectJob():
+                return self._command(message, change.reject, reply)
+            case c.SetLimits():
+                return self._command(message, change.set_limits, reply)
+            case c.ProcessQueue():
+                return self._command(message, change.process, reply)
+            case c.DeleteJob() | c.CleanUp():
+                return self._delete(message, reply)
+            case c.GetQueue():
+                return self._question(message, ask.queue, reply)
+            case c.GetEntries():
+                return self._question(message, ask.entries, reply)
+            case c.GetStats():
+                return self._question(message, ask.stats, reply)
+            case c.GetMyQueue():
+                return self._question(message, ask.my_queue, reply)
+            case c.GetPosition():
+                return self._question(message, ask.position, reply)
+            case c.GetLimits():
+                return self._question(message, lambda yard, _message, _now: yard.limits, reply)
+            case c.GetGpus():
+                return self._question(message, lambda yard, _message, _now: ask.gpus(yard), reply)
+            case _:
+                return self.unsupported(message)
+
+    # --- boot and rebuild --------------------------------------------------------------------------------------
+
+    def _rebuild(self) -> None:
+        """Forget everything and read it again; whoever waits for an effect is told that it failed."""
+        self._yard, self._ready = None, False
+        self._lazy.clear()
+        self._generation += 1
+        self._number = 0
+        waiting, self._waiting = self._waiting, deque()
+        for one in waiting:
+            if one.reply is not None and not one.reply.done():
+                one.reply.set_exception(StoreFailed("the database could not be written: nothing was accepted"))
+        self.context.ref(names.STORE).tell(c.LoadSnapshot(generation=self._generation))
+
+    def _on_snapshot(self, event: e.SnapshotLoaded) -> None:
+        if event.generation != self._generation:
+            return
+        self._yard = Yard(event.snapshot, lambda: job_id_from(os.urandom(8)), self._default_limits)
+        out = Outbox(event.cause)
+        runs.want_all(self._yard, out)
+        self._send(out.tells)
+        self.context.ref(names.GPUS).tell(c.WatchGpus())
+        if self._providers is not None:
+            self._learn_providers(self._yard, self._now(), Outbox())
+        if self._facts is not None:
+            self._yard.ledger.learn(self._facts)
+        self._begin()
+
+    def _begin(self) -> None:
+        """The first pass, once the store, the keepers and the GPUs have spoken (DESIGN 3, "Boot order")."""
+        if self._ready or self._yard is None or self._facts is None or not self._adopted:
+            return
+        self._ready = True
+        log.info("Queue scheduler started with %ds processing interval", TICK_SECONDS)
+        self._decide(c.Ready(), self._first_pass)
+
+    @staticmethod
+    def _first_pass(yard: Yard, now: Now, out: Outbox) -> None:
+        runs.release_ended(yard, now, out)
+        policy.start_what_may(yard, now, out)
+
+    def _on_facts(self, facts: e.GpuFacts) -> None:
+        self._facts = facts
+        if self._yard is None:
+            return
+        if not self._ready:
+            self._yard.ledger.learn(facts)
+            self._begin()
+            return
+        self._report(facts, runs.facts_changed)
+
+    def _learn_providers(self, yard: Yard, now: Now, out: Outbox) -> None:
+        if self._providers is not None:
+            yard.providers = frozenset(self._providers.available)
+            yard.providers_down = dict(self._providers.down)
+            policy.start_what_may(yard, now, out)
+
+    # --- decisions ---------------------------------------------------------------------------------------------
+
+    def _command(self, message: Any, decide: Callable[[Yard, Any, Now, Outbox], Any], reply: Reply | None) -> Any:
+        """A command of an edge: answered when durable; its errors change nothing."""
+        yard = self._ready_yard()
+        out = Outbox(message.cause)
+        answer = self._try(lambda: decide(yard, message, self._now(), out), out)
+        self._emit(out, reply, answer)
+        return LATER
+
+    def _report(self, message: Any, decide: Callable[[Yard, Any, Now, Outbox], None]) -> None:
+        """A fact told by another actor; before the first pass it is dropped, and told again."""
+        if self._ready:
+            self._decide(message, lambda yard, now, out: decide(yard, message, now, out))
+
+    def _decide(self, message: Message, decide: Callable[[Yard, Now, Outbox], None]) -> None:
+        if self._yard is None or not self._ready:
+            return
+        yard, out = self._yard, Outbox(message.cause)
+        self._try(lambda: decide(yard, self._now(), out), out)
+        self._emit(out, None, None)
+
+    @staticmethod
+    def _try(decide: Callable[[], Any], out: Outbox) -> Any:
+        """An error after a change was made is a bug: never go on with a half-changed yard."""
+        try:
+            return decide()
+        except GpuyardError as error:
+            if isinstance(error, InvalidTransition) or out.rows or out.lazy:
+                raise RuntimeError(f"a decision failed half-way: {error}") from error
+            raise
+
+    def _delete(self, message: c.DeleteJob | c.CleanUp, reply: Reply | None) -> Any:
+        yard, out = self._ready_yard(), Outbox(message.cause)
+        job_id: str | None = None
+        if isinstance(message, c.DeleteJob):
+            change.delete(yard, message, out)
+            job_id = message.job_id
+        else:
+            change.clean_up(yard, message, self._now(), out)
+        self._emit(out, reply, None, lambda result, after: change.deleted(yard, result, after, job_id))
+        return LATER
+
+    def _question(self, message: Any, answer: Callable[[Yard, Any, Now], Any], reply: Reply | None) -> Any:
+        """Answered from memory, behind the commits that are under way."""
+        value = answer(self._ready_yard(), message, self._now())
+        if not self._waiting:
+            return value
+        self._waiting.append(Waiting(self._waiting[-1].number, [], reply, value, None, []))
+        return LATER
+
+    def _on_tick(self) -> None:
+        """The safety net: time limits of `processing_held`, reservations that came due, rows left behind."""
+        self.inbox.after(TICK_SECONDS, Tick())
+        self._decide(Tick(), self._tick)
+
+    @staticmethod
+    def _tick(yard: Yard, now: Now, out: Outbox) -> None:
+        hold = yard.limits.cancel_hold_seconds
+        if yard.processing_held and hold is not None and now.wall - yard.held_since >= hold:
+            policy.lift_hold(yard)
+        oldest = now.wall - submit.KEY_LIFETIME
+        for key in [key for key, known in yard.keys.items() if known.at < oldest]:
+            del yard.keys[key]
+        policy.start_what_may(yard, now, out)
+
+    def _on_wake_up(self) -> None:
+        self._wake_at = float("inf")
+        self._decide(WakeUp(), self._wake_due)
+
+    @staticmethod
+    def _wake_due(yard: Yard, now: Now, out: Outbox) -> None:
+        if yard.wake_due(now):
+            policy.lift_hold(yard)
+        policy.start_what_may(yard, now, out)
+
+    # --- commits and effects -----------------------------------------------------------------------------------
+
+    def _emit(
+        self,
+        out: Outbox,
+        reply: Reply | None,
+        answer: Any,
+        finish: Callable[[Deleted, Outbox], Any] | None = None,
+    ) -> None:
+        """Send the rows to the store and keep the effects until they are durable."""
+        if out.lazy and not self._lazy:
+            self.inbox.after(LAZY_SECONDS, FlushLazy())
+        self._lazy += out.lazy
+        if out.rows:
+            self._commit(out.rows, Waiting(0, out.tells, reply, answer, finish, []))
+        else:
+            effects = Waiting(self._number, out.tells, reply, answer, None, [])
+            if self._waiting:
+                self._waiting.append(effects)
+            else:
+                self._perform(effects, ())
+        self._set_timer()
+
+    def _commit(self, rows: list[Row], effects: Waiting) -> None:
+        assert self._yard is not None
+        self._number += 1
+        self._yard.revision += 1
+        rows = self._lazy + rows
+        self._lazy = []
+        events = [row for row in rows if isinstance(row, EventRow)]
+        self._waiting.append(effects._replace(number=self._number, events=events))
+        self.context.ref(names.STORE).tell(c.Commit(generation=self._generation, number=self._number, rows=tuple(rows)))
+
+    def _flush(self) -> None:
+        if self._lazy and self._yard is not None:
+            self._commit([], Waiting(0, [], None, None, None, []))
+
+    def _on_committed(self, event: e.Committed) -> None:
+        if event.generation != self._generation:
+            return
+        while self._waiting and self._waiting[0].number <= event.number:
+            effects = self._waiting.popleft()
+            self._perform(effects, event.results.get(effects.number, ()))
+
+    def _perform(self, effects: Waiting, results: tuple[Deleted, ...]) -> None:
+        self._send(effects.tells)
+        if effects.events:
+            revision = self._yard.revision if self._yard is not None else 0
+            self.context.ref(names.LINK).tell(c.Publish(events=tuple(effects.events), revision=revision))
+        if effects.reply is None or effects.reply.done():
+            return
+        try:
+            answer = effects.answer
+            if effects.finish is not None:
+                after = Outbox()
+                answer = effects.finish(results[0], after)
+                self._send(after.tells)
+        except GpuyardError as error:
+            effects.reply.set_exception(error)
+        else:
+            effects.reply.set_result(answer)
+
+    def _on_commit_failed(self, event: e.CommitFailed) -> None:
+        if event.generation != self._generation:
+            return
+        log.error("commit %d failed: %s; rebuilding from the store", event.number, event.error)
+        self._rebuild()
+
+    def _send(self, tells: list[tuple[str, Message]]) -> None:
+        for to, message in tells:
+            self.context.ref(to).tell(message)
+
+    def _set_timer(self) -> None:
+        if self._yard is None or not self._yard.timers:
+            return
+        wake_at = self._yard.timers[0][0]
+        if wake_at < self._wake_at:
+            self._wake_at = wake_at
+            self.inbox.after(max(0.0, wake_at - self.clock.now()), WakeUp())
+
+    def _ready_yard(self) -> Yard:
+        if self._yard is None or not self._ready:
+            raise Unavailable("the scheduler is starting: try again shortly")
+        return self._yard
+
+    def _now(self) -> Now:
+        return Now(self.clock.now(), self.clock.monotonic())
