@@ -15,7 +15,9 @@ from fastapi import Depends, Request
 from gpuyard.actors.model.people import Viewer
 from gpuyard.api.core import Core, RequestCore
 from gpuyard.api.errors import Unauthenticated, request_id_of
+from gpuyard.api.hub import Hub
 from gpuyard.api.settings import Settings
+from gpuyard.api.sse import Streams
 
 
 def core_of(request: Request) -> Core:
@@ -48,6 +50,16 @@ async def _settings(request: Request) -> Settings:
     return settings_of(request)
 
 
+async def _hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+async def _streams(request: Request) -> Streams:
+    streams: Streams = request.app.state.streams
+    return streams
+
+
 async def _request_id(request: Request) -> str:
     return request_id_of(request)
 
@@ -56,4 +68,6 @@ async def _request_id(request: Request) -> str:
 CoreDep = Annotated[Core, Depends(_core)]
 ViewerDep = Annotated[Viewer, Depends(_viewer)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
+HubDep = Annotated[Hub, Depends(_hub)]
+StreamsDep = Annotated[Streams, Depends(_streams)]
 RequestIdDep = Annotated[str, Depends(_request_id)]

@@ -42,3 +42,8 @@ def check(rule: Rule, viewer: Viewer) -> None:
     needed = LEVELS.get(rule, Level.VIEWER)
     if viewer.level < needed:
         raise NotAllowed(f"this needs level {needed.name.lower()}: ask an admin")
+
+
+def is_public(method: str, path: str) -> bool:
+    """Is no identity asked for here? Public addresses have no parameters, so that this is one look."""
+    return RULES.get((method, path)) is Rule.PUBLIC

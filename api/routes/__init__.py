@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from gpuyard.api.routes import health
+from gpuyard.api.routes import events, health
 
 ROUTERS: list[APIRouter] = [
     health.router,
+    events.router,
 ]
