@@ -1,0 +1,69 @@
+"""Every verb, one line each: its file in cli/commands and what it does. A new verb is its file and one line here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gpuyard.cli.lazy import Family, Verb
+
+JOBS: Final = Family(
+    "Submit, watch and end jobs.",
+    {
+        "submit": Verb("jobs_submit:submit", "Put a job in the queue: a config's name, or -- COMMAND."),
+        "list": Verb("jobs_list:list_jobs", "The newest jobs, with their state and why they wait."),
+        "get": Verb("jobs_get:get", "Everything about one job."),
+        "status": Verb("jobs_status:status", "Counts, limits and local GPUs of the queue."),
+        "why": Verb("jobs_why:why", "Why a job waits, and what would make it start."),
+        "logs": Verb("jobs_logs:logs", "What a job printed; -f goes on until it ends."),
+        "events": Verb("jobs_events:events", "A job's story: who changed what, when, why."),
+        "wait": Verb("jobs_wait:wait", "Wait until jobs have ended; the exit code says how."),
+        "cancel": Verb("jobs_cancel:cancel", "Cancel jobs: some, those of a status, or all."),
+        "retry": Verb("jobs_retry:retry", "Submit a failed or cancelled job again."),
+        "hold": Verb("jobs_hold:hold", "Keep waiting jobs from starting."),
+        "release": Verb("jobs_hold:release", "Undo hold."),
+        "priority": Verb("jobs_priority:priority", "Change the priority of a waiting job."),
+        "delete": Verb("jobs_delete:delete", "Forget ended jobs, with their logs."),
+        "purge": Verb("jobs_delete:purge", "Forget all jobs that ended so and so long ago."),
+        "approval": Verb("jobs_approval:approval", "Approve or reject a job that waits for it."),
+    },
+)
+
+QUEUE: Final = Family(
+    "Look at the queue and steer it.",
+    {
+        "status": Verb("jobs_status:status", "Counts, limits and local GPUs of the queue."),
+        "me": Verb("queue_me:me", "Your own jobs in the queue."),
+        "position": Verb("queue_position:position", "Where a job stands, and about when it starts."),
+        "limits": Verb("queue_limits:limits", "Show the limits; `limits set` changes them."),
+        "process": Verb("queue_process:process", "Start now what may start; needed after a cancel of a run."),
+        "cleanup": Verb("queue_cleanup:cleanup", "Forget jobs that ended many days ago."),
+    },
+)
+
+ROOT: Final = Family(
+    "Share GPUs between people and their training jobs.",
+    {
+        "server": Verb("server:server", "Start the server: queue, GPUs, HTTP."),
+        "demo": Verb("demo:demo", "See real trainings go through a queue of four simulated GPUs."),
+        "run": Verb("run:run", "Run a command through the queue and end with its exit code."),
+        "jobs": JOBS,
+        "queue": QUEUE,
+        "gpus": Verb("gpus:gpus", "The GPUs, who has them and why one is not handed out."),
+        "status": Verb("status:status", "One screen: server, GPUs, queue."),
+        "top": Verb("top:top", "A live view of GPUs, runs and queue."),
+        "doctor": Verb("doctor:doctor", "Look for what is wrong here and say what to do."),
+        "config": Family(
+            "The server's settings.", {"show": Verb("config_show:show", "Each setting and where it came from.")}
+        ),
+        "db": Family(
+            "The server's database.",
+            {
+                "check": Verb("db:check", "Look for damage and broken rules in the database."),
+                "backup": Verb("db:backup", "Copy the database, also while the server runs."),
+                "restore": Verb("db:restore", "Put a backup in the database's place."),
+            },
+        ),
+        "completion": Verb("completion:completion", "Print the completion script of a shell."),
+        "version": Verb("version:version", "The versions of this command and of the server."),
+    },
+)
