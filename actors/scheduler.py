@@ -118,6 +118,8 @@ class Scheduler(Actor):
                 return self._command(message, submit.submit_one, reply)
             case c.SubmitJobs():
                 return self._command(message, submit.submit_many, reply)
+            case c.RecallKey():
+                return self._question(message, submit.recall, reply)
             case c.CancelJob():
                 return self._command(message, cancel.cancel_one, reply)
             case c.CancelJobs():

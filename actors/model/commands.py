@@ -50,6 +50,18 @@ class SubmitJobs(Message, frozen=True, kw_only=True):
     digest: str = ""
 
 
+class RecallKey(Message, frozen=True, kw_only=True):
+    """Which jobs did this Idempotency-Key begin? Asked before a submit is refused at the edge (its config is gone).
+
+    From: Frontend. To: Scheduler. Reply: list of JobAccepted, or None when the key is not known.
+    Errors: IdempotencyConflict. Repeat: harmless.
+    """
+
+    key: str
+    digest: str
+    by: Viewer = OWNER
+
+
 class CancelJob(Message, frozen=True, kw_only=True):
     """Cancel one job. From: Frontend. To: Scheduler. Reply: JobChanged.
 

@@ -51,11 +51,12 @@ LATER: Final = {
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a description was found.
 
-    `name` is the config's, `folder` the absolute folder of its file, `root` the configs folder, `launch` the words
-    of the setting `launch_command`.
+    `name` is the config's, `format` toml, json or yaml, `folder` the absolute folder of its file, `root` the configs
+    folder, `launch` the words of the setting `launch_command`.
     """
 
     name: str
+    format: str = "json"
     folder: str = "/"
     root: str = "/"
     launch: tuple[str, ...] = ("simpletuner", "train")
@@ -84,7 +85,7 @@ def read(data: object, source: Source) -> Description:
     if not all(isinstance(key, str) for key in data):
         return _broken("the keys of the file must be text")
     if simpletuner.looks_like(data):
-        found = simpletuner.read(data, source.name, source.launch)
+        found = simpletuner.read(data, source.name, source.format, source.launch)
         folder = source.root if posixpath.basename(source.root) == "config" else None
         # SimpleTuner's own paths start where its `config` folder lies; elsewhere they start beside the file.
         values = {**found.values, "workdir": posixpath.dirname(folder) if folder else source.folder}

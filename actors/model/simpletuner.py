@@ -1,4 +1,4 @@
-"""A SimpleTuner `config.json`, understood as it is.
+"""A SimpleTuner config (`config.json`, `config.toml`), understood as it is.
 
 How SimpleTuner finds its configuration (its `cli/train.py`, `cli/common.py`, `helpers/configuration/`): `train --env
 NAME` looks for `config/NAME/config.json` below the current folder, unless CONFIG_PATH names a file, which then wins
@@ -18,7 +18,7 @@ import msgspec
 from gpuyard.actors.model import bounds
 from gpuyard.actors.model.job import JOB_DIR
 
-CONFIG_FILE: Final = "config.json"
+FORMATS: Final = ("json", "toml")
 # Keys that only a SimpleTuner config has; one of them is enough.
 SIGNS: Final = frozenset(
     {"model_family", "model_flavour", "model_type", "data_backend_config", "pretrained_model_name_or_path", "lora_type"}
@@ -40,12 +40,14 @@ def looks_like(data: dict[str, Any]) -> bool:
     return any(key.startswith("--") or key in SIGNS for key in data)
 
 
-def read(data: dict[str, Any], name: str, launch: tuple[str, ...]) -> Found:
-    """The job that runs this config under the environment name `name`."""
+def read(data: dict[str, Any], name: str, format: str, launch: tuple[str, ...]) -> Found:
+    """The job that runs this config (a file of `format`) under the environment name `name`."""
     plain = {key.lstrip("-"): value for key, value in data.items()}
     problems: list[tuple[str, str]] = []
     warnings: list[str] = []
     values: dict[str, Any] = {"argv": _argv(launch, name)}
+    if format not in FORMATS:
+        problems.append(("format", f"must be JSON or TOML: SimpleTuner does not read {format.upper()}"))
     for key, field, check in (
         ("num_processes", "num_processes", _count),
         ("accelerate_visible_devices", "device_ids", _devices),
@@ -65,8 +67,8 @@ def read(data: dict[str, Any], name: str, launch: tuple[str, ...]) -> Found:
             f"accelerate_visible_devices names {len(devices)} GPUs but num_processes is {count}: any GPUs will be used"
         )
     values["env"] = {
-        "CONFIG_PATH": f"{JOB_DIR}/{CONFIG_FILE}",
-        "CONFIG_BACKEND": "json",
+        "CONFIG_PATH": f"{JOB_DIR}/config.{format}",
+        "CONFIG_BACKEND": format,
         "ENV": name,
         "TRAINING_NUM_PROCESSES": str(max(1, count)),
     }

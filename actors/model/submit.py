@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpuyard.actors.model import explain, policy
 from gpuyard.actors.model.attempt import LOCAL_HOST
-from gpuyard.actors.model.commands import SubmitJob, SubmitJobs
+from gpuyard.actors.model.commands import RecallKey, SubmitJob, SubmitJobs
 from gpuyard.actors.model.commit import RememberKey, StoredKey
 from gpuyard.actors.model.errors import IdempotencyConflict, InvalidInput, NotAllowed, TooManyPending
 from gpuyard.actors.model.job import Job, Status, Target
@@ -49,6 +49,12 @@ def submit_many(yard: Yard, command: SubmitJobs, now: Now, out: Outbox) -> list[
     if job_ids:
         _remember(yard, command.by, command.idempotency_key, command.digest, job_ids, now, out)
     return answers
+
+
+def recall(yard: Yard, question: RecallKey, now: Now) -> list[JobAccepted] | None:
+    """What a known key began, as it stands now. Raises IdempotencyConflict."""
+    known = _remembered(yard, question.by, question.key, question.digest, now)
+    return None if known is None else [_replay(yard, job_id, now) for job_id in known.job_ids]
 
 
 def _check(yard: Yard, command: SubmitJob) -> None:
