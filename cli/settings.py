@@ -1,0 +1,153 @@
+"""Settings of the server (and, later, of a worker): flag, then `GPUYARD_…` in the environment, then the TOML file,
+then the default (CONTRACT "Command line"). Only server verbs import this: it needs pydantic."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import platformdirs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENV_PREFIX = "GPUYARD_"
+SIMULATE = re.compile(r"\d{1,4}(:[^:]{1,64}(:\d+(\.\d+)?)?)?")
+
+
+class SettingsError(Exception):
+    """A setting has a value that it cannot have; the text names it, the value and where it came from."""
+
+
+def config_file() -> Path:
+    """Where the TOML file is looked for: GPUYARD_CONFIG_FILE, else the platform's user configuration folder."""
+    named = os.environ.get(f"{ENV_PREFIX}CONFIG_FILE")
+    return Path(named) if named else platformdirs.user_config_path("gpuyard") / "gpuyard.toml"
+
+
+class ServerSettings(BaseSettings):
+    """Seconds may be decimal; paths are made absolute. The descriptions are what `gpuyard config show` prints."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("gpuyard"), description="database, logs and runs"
+    )
+    configs_dir: Path | None = Field(None, description="job configs; default: `configs` in the data folder")
+    simulate_gpus: str | None = Field(None, description="N[:MODEL[:GB]]: simulated GPUs instead of real ones")
+    launch_command: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("simpletuner", "train"), description="what starts a SimpleTuner config"
+    )
+    gpu_external: Literal["avoid", "warn", "ignore"] = Field(
+        "avoid", description="a GPU that others use: leave it, use it with a warning, or do not look"
+    )
+    gpus_excluded: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="device indices or UUIDs that are never handed out, comma separated"
+    )
+    stop_grace_seconds: float = Field(30.0, ge=0, le=86_400, description="from TERM to KILL when a run is stopped")
+    log_cap_mb: float = Field(1024.0, gt=0, description="size at which a run's log is cut")
+    heartbeat_seconds: float = Field(10.0, gt=0, description="beat of a worker")
+    offline_after_seconds: float = Field(120.0, gt=0, description="silence after which a worker gets no new work")
+    lease_seconds: float = Field(1800.0, gt=0, description="how long a run lives without contact")
+    lease_margin_seconds: float = Field(30.0, ge=0, description="what the server waits beyond a lease")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names besides loopback that a request may be sent to, comma separated"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what the log holds")
+
+    @field_validator("data_dir", "configs_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("simulate_gpus", mode="before")
+    @classmethod
+    def _simulate(cls, value: Any) -> Any:
+        text = None if value is None else str(value)
+        if text is not None and not SIMULATE.fullmatch(text):
+            raise ValueError("must be N, N:MODEL or N:MODEL:GB, such as 4 or 8:A100:80")
+        return text
+
+    @field_validator("launch_command", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+    @field_validator("gpus_excluded", "allowed_hosts", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+
+    @property
+    def configs(self) -> Path:
+        return self.configs_dir or self.data_dir / "configs"
+
+
+class Origin(NamedTuple):
+    """A setting's value and where it came from: `flag`, `environment`, the TOML file's path, or `default`."""
+
+    name: str
+    value: Any
+    source: str
+    description: str
+
+
+def load(flags: dict[str, Any]) -> ServerSettings:
+    """The settings; `flags` are those given on the command line. Raises SettingsError."""
+    try:
+        return ServerSettings(**flags)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        source = next((origin for key, origin in _sources(flags) if name in key), "default")
+        raise SettingsError(f"{name} ({source}): {first['msg'].removeprefix('Value error, ')}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config_file()} is not a TOML file: {error}") from None
+
+
+def origins(flags: dict[str, Any]) -> list[Origin]:
+    """Every setting with its source, in the order of the class. Raises SettingsError."""
+    settings, sources = load(flags), _sources(flags)
+    return [
+        Origin(
+            name,
+            getattr(settings, name),
+            next((origin for keys, origin in sources if name in keys), "default"),
+            field.description or "",
+        )
+        for name, field in ServerSettings.model_fields.items()
+    ]
+
+
+def _sources(flags: dict[str, Any]) -> list[tuple[set[str], str]]:
+    return [
+        (set(InitSettingsSource(ServerSettings, flags)()), "flag"),
+        (set(EnvSettingsSource(ServerSettings, env_prefix=ENV_PREFIX)()), "environment"),
+        (set(TomlConfigSettingsSource(ServerSettings, config_file())()), str(config_file())),
+    ]
