@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpuyard.actors.model import duration
-from gpuyard.cli.exits import ExitCode, Failure
-from gpuyard.cli.http import Client
-from gpuyard.cli.output import FORMATS, Format, Output
-from gpuyard.cli.terminal import say
+# Imported where they are used: `gpuyard --help` needs the options, but neither HTTP nor JSON.
+if TYPE_CHECKING:
+    from gpuyard.cli.http import Client
+    from gpuyard.cli.output import Format
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
 STATUSES = ("blocked", "pending", "queued", "running", "completed", "failed", "cancelled")
 
 
@@ -42,6 +41,8 @@ class Span(click.ParamType[float]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from gpuyard.actors.model import duration
+
         try:
             return duration.parse(value)
         except ValueError as error:
@@ -120,6 +121,8 @@ def output_options(verb: F) -> F:
 
     @functools.wraps(verb)
     def wrapped(*args: Any, format: Format, fields: tuple[str, ...], **more: Any) -> Any:
+        from gpuyard.cli.output import Output
+
         return verb(*args, out=Output(format, fields), **more)
 
     for name in ("fields", "format"):
@@ -129,6 +132,10 @@ def output_options(verb: F) -> F:
 
 def make_client(server: str | None, token_file: Path | None, timeout: float = 30.0) -> Client:
     """The client for these options and the environment. Raises Failure."""
+    from gpuyard.cli.exits import ExitCode, Failure
+    from gpuyard.cli.http import Client
+    from gpuyard.cli.terminal import say
+
     token = read_token(token_file) if token_file else os.environ.get("GPUYARD_TOKEN") or None
     if token and (not token.isascii() or not token.isprintable() or " " in token):
         source = f"the token in {token_file}" if token_file else "GPUYARD_TOKEN"
@@ -141,6 +148,11 @@ def make_client(server: str | None, token_file: Path | None, timeout: float = 30
 
 def read_token(path: Path) -> str:
     """The token in a file, which nobody else should be able to read. Raises Failure."""
+    import stat
+
+    from gpuyard.cli.exits import ExitCode, Failure
+    from gpuyard.cli.terminal import say
+
     try:
         token = path.read_text("utf-8").strip()
         mode = path.stat().st_mode

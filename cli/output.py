@@ -14,7 +14,6 @@ from gpuyard.cli.tables import Cell, Column, Table
 from gpuyard.cli.text import amount, clean, local_time
 
 Format = Literal["table", "json", "jsonl", "csv"]
-FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
 Item = dict[str, Any]
 
 _MISSING = object()

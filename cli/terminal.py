@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import unicodedata
 from typing import IO, Any
 
 import click
@@ -37,6 +35,8 @@ def has_signs(stream: IO[Any] | None = None) -> bool:
 
 def width() -> int:
     """Columns of the terminal (80 when it does not say)."""
+    import shutil
+
     return shutil.get_terminal_size((80, 24)).columns
 
 
@@ -44,6 +44,8 @@ def cells(text: str) -> int:
     """Columns that `text` takes: wide characters two, combining ones none."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
