@@ -1,0 +1,200 @@
+"""LocalGPUAllocator knows the GPUs of this host: it tells facts, and never decides who gets one (DESIGN 3 and 7).
+
+A thin shell: a probe reads, `gpu_watch` judges, this actor keeps the time and carries the messages.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from gpuyard.actors.base import Actor, Context, Reply
+from gpuyard.actors.gpu import asides
+from gpuyard.actors.gpu.probe import GpuProbe, ProbeFailed
+from gpuyard.actors.gpu.settings import GpuSettings
+from gpuyard.actors.inbox import FdReady
+from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import Ready, SetGpuAside, WatchGpus, WatchRelease, WatchStart
+from gpuyard.actors.model.errors import StoreFailed
+from gpuyard.actors.model.events import ForeignSeen, GpuEmptied, GpuFacts
+from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.gpu_reading import Reading
+from gpuyard.actors.model.gpu_watch import GpuWatch, Observation
+from gpuyard.actors.model.message import Message
+
+log = logging.getLogger("gpuyard.gpus")
+
+
+class Look(Message, frozen=True, kw_only=True):
+    """Read the GPUs. From: the actor's own timer. Repeat: only the newest `number` counts."""
+
+    number: int
+
+
+class LocalGPUAllocator(Actor):
+    """Tells the Scheduler GpuFacts, GpuEmptied and ForeignSeen. `probe` is closed with the actor."""
+
+    def __init__(self, context: Context, probe: GpuProbe, settings: GpuSettings | None = None) -> None:
+        super().__init__(context)
+        self._probe = probe
+        self._settings = settings or GpuSettings()
+        self._scheduler = context.ref(names.SCHEDULER)
+        self._watch = GpuWatch(self._settings, at_once=probe.at_once, asides=asides.load(self._settings.data_dir))
+        # Starts from the clock, so that it also grows over a restart of this actor.
+        self._revision = int(self.clock.monotonic() * 1000)
+        self._watched = False
+        self._facts: tuple[GpuFact, ...] = ()
+        self._unreachable: dict[int, str] = {}
+        self._observed_at = -math.inf
+        self._error: str | None = None
+        self._asked_at: float | None = None
+        self._tried = False
+        self._look = 0
+
+    def started(self) -> None:
+        if self._probe.fd is not None:
+            self.inbox.watch(self._probe.fd)
+        self._read()
+
+    def stopped(self) -> None:
+        self._probe.close()
+
+    def handle(self, message: Message, reply: Reply | None) -> Any:
+        match message:
+            case FdReady():
+                self._collect()
+                self._schedule()
+            case Look(number=number):
+                if number == self._look:
+                    self._read()
+            case WatchGpus():
+                self._watched = True
+                self._tell_facts()
+            case WatchStart(fence=fence, uuids=uuids):
+                self._watch.start(fence, uuids, self.clock.monotonic())
+                self._probe.note(self._watch.running)
+            case WatchRelease():
+                self._release(message)
+            case SetGpuAside():
+                return self._set_aside(message)
+            case Ready():
+                return self._tried
+            case _:
+                return self.unsupported(message)
+        return None
+
+    # --- reading ---
+
+    def _read(self) -> None:
+        """Collect what is there, and ask for the next reading."""
+        self._collect()
+        self._begin()
+        # A probe without a descriptor has its answer at once.
+        if self._probe.fd is None:
+            self._collect()
+        self._schedule()
+
+    def _begin(self) -> None:
+        if self._asked_at is None:
+            self._asked_at = self.clock.monotonic()
+        self._probe.ask()
+
+    def _collect(self) -> None:
+        if self._asked_at is None:
+            return
+        try:
+            reading = self._probe.take()
+        except ProbeFailed as error:
+            self._failed(error)
+            return
+        if reading is not None:
+            began, self._asked_at = self._asked_at, None
+            self._observe(reading, began)
+
+    def _observe(self, reading: Reading, began: float) -> None:
+        seen = self._watch.observe(reading, began)
+        if self._error is not None:
+            log.info("GPUs answer again")
+        self._observed_at, self._error, self._tried = began, None, True
+        self._unreachable = reading.unreachable
+        self._learn(seen.facts)
+        # Facts first: a GPU that is emptied is handed out by them.
+        self._tell_facts()
+        self._tell_seen(seen)
+        self._probe.note(self._watch.running)
+
+    def _failed(self, error: ProbeFailed) -> None:
+        """The facts stay as they were, and grow too old to hand anything out."""
+        self._tried = True
+        self._asked_at = None
+        if error.detail != self._error:
+            log.warning("GPUs cannot be read: %s", error)
+            self._error = error.detail
+            self._tell_facts()
+
+    def _schedule(self) -> None:
+        """The next look: regular, or sooner for a release."""
+        self._look += 1
+        in_vain = self._asked_at is not None or self._error is not None
+        pause = self._settings.poll if in_vain else min(self._settings.poll, self._watch.pause())
+        self.inbox.after(pause, Look(number=self._look))
+
+    # --- what the Scheduler and the administrator say ---
+
+    def _release(self, message: WatchRelease) -> None:
+        """Look at once; where no look is needed, say so at once."""
+        emptied = self._watch.release(message.fence, message.uuids, self.clock.monotonic())
+        self._probe.note(self._watch.running)
+        if emptied:
+            self._scheduler.tell(GpuEmptied(fence=message.fence, uuids=emptied, cause=message.cause))
+        else:
+            self._read()
+
+    def _set_aside(self, message: SetGpuAside) -> bool:
+        self._watch.set_aside(message.uuid, message.action)
+        try:
+            asides.save(self._settings.data_dir, self._watch.asides)
+        except OSError as error:
+            raise StoreFailed(f"that GPU {message.uuid} is set aside could not be kept: {error}") from error
+        self._learn(self._watch.facts(self._unreachable))
+        self._tell_facts()
+        return True
+
+    # --- telling ---
+
+    def _learn(self, facts: tuple[GpuFact, ...]) -> None:
+        before = {fact.uuid: fact.usable for fact in self._facts}
+        for fact in facts:
+            if before.get(fact.uuid, True) != fact.usable:
+                log.warning("GPU %s (%s) %s", fact.index, fact.uuid, _in_words(fact))
+        self._facts = facts
+
+    def _tell_facts(self) -> None:
+        if not (self._watched and self._tried):
+            return
+        self._revision += 1
+        self._scheduler.tell(
+            GpuFacts(
+                revision=self._revision,
+                observed_at=self._observed_at,
+                backend=self._probe.backend,
+                gpus=self._facts,
+                at_once=self._probe.at_once,
+                error=self._error,
+            )
+        )
+
+    def _tell_seen(self, seen: Observation) -> None:
+        for emptied in seen.emptied:
+            self._scheduler.tell(GpuEmptied(fence=emptied.fence, uuids=emptied.uuids))
+        for found in seen.foreign:
+            self._scheduler.tell(ForeignSeen(fence=found.fence, uuid=found.uuid, processes=found.processes))
+
+
+def _in_words(fact: GpuFact) -> str:
+    if fact.usable:
+        return "can be handed out again"
+    users = ", ".join(f"pid {p.pid or 'unknown'} {p.name}".strip() for p in fact.foreign)
+    why = fact.fault or ("it is excluded" if fact.excluded else f"used from outside the queue by {users}")
+    return f"is not handed out: {why}"
