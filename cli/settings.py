@@ -58,7 +58,7 @@ class ServerSettings(BaseSettings):
         (), description="device indices or UUIDs that are never handed out, comma separated"
     )
     stop_grace_seconds: float = Field(30.0, ge=0, le=86_400, description="from TERM to KILL when a run is stopped")
-    log_cap_mb: float = Field(1024.0, gt=0, description="size at which a run's log is cut")
+    log_cap_mb: int = Field(1024, ge=1, description="size at which a run's log is cut")
     heartbeat_seconds: float = Field(10.0, gt=0, description="beat of a worker")
     offline_after_seconds: float = Field(120.0, gt=0, description="silence after which a worker gets no new work")
     lease_seconds: float = Field(1800.0, gt=0, description="how long a run lives without contact")

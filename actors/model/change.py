@@ -58,6 +58,8 @@ def hold(yard: Yard, command: HoldJob, now: Now, out: Outbox) -> JobChanged:
     if not job.held:
         yard.change(job, out, held=True)
         out.row(yard.event(out, now, "job_held", job, command.by.username))
+        # It may have kept GPUs from others.
+        policy.start_what_may(yard, now, out)
     return _changed(yard, job)
 
 

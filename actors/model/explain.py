@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gpuyard.actors.model import policy, reserve
+from gpuyard.actors.model import caps, policy, reserve
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
@@ -87,7 +87,7 @@ def _too_big(yard: Yard, job: Job) -> Iterator[Reason]:
 def _local_limits(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
     limits, need = yard.limits, job.spec.num_processes
     running = list(yard.running[Pool.GPU])
-    if policy.gpu_slots(yard) <= 0:
+    if caps.gpu_slots(yard) <= 0:
         wanted = min(64, len(running) + _place(yard, job, now))
         yield Reason(
             code=ReasonCode.LOCAL_JOB_LIMIT,
@@ -97,7 +97,7 @@ def _local_limits(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
             unblock=f"gpuyard queue limits set local_job_max_concurrent={wanted}",
         )
     cap = limits.local_gpu_max_concurrent
-    if cap is not None and need > policy.gpu_allowance(yard):
+    if cap is not None and need > caps.gpu_allowance(yard):
         yield Reason(
             code=ReasonCode.LOCAL_GPU_LIMIT,
             text=f"{yard.local_gpus_used} of at most {cap} GPUs are used by local jobs; it needs {need}.",
@@ -106,7 +106,7 @@ def _local_limits(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
             unblock=f"gpuyard queue limits set local_gpu_max_concurrent={yard.local_gpus_used + need}",
             never=need > cap,
         )
-    if policy.over_user_gpus(yard, job):
+    if caps.over_user_gpus(yard, job):
         used, cap = yard.gpus_of_user[job.user_id], limits.user_max_gpus
         mine = [other for other in running if yard.jobs[other].user_id == job.user_id]
         yield Reason(
@@ -248,7 +248,7 @@ def _cloud(yard: Yard, job: Job) -> Iterator[Reason]:
             blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
             unblock=f"gpuyard queue limits set max_concurrent={min(100, len(running) + 1)}",
         )
-    cause_of_block = policy.cloud_block(yard, job)
+    cause_of_block = caps.cloud_block(yard, job)
     if cause_of_block is None:
         return
     if cause_of_block[0] == "user":
@@ -275,7 +275,7 @@ def _awaiting_approval(job: Job) -> Reason:
     return Reason(
         code=ReasonCode.AWAITING_APPROVAL,
         text="It waits for an administrator's approval.",
-        unblock=f"gpuyard jobs approval {job.job_id} approve",
+        unblock=f"gpuyard jobs approval approve {job.job_id}",
         never=True,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gpuyard.actors.model.caps import over_user_gpus
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.job import Job
 from gpuyard.actors.model.outbox import Now
@@ -49,6 +50,8 @@ def find(yard: Yard, now: Now) -> Reservation | None:
         if head is None:
             continue
         job, awake_since = head
+        if over_user_gpus(yard, job):
+            continue  # it does not wait for GPUs alone
         if now.wall - max(job.ranked_at, awake_since) < yard.limits.reserve_after_seconds:
             continue
         key = yard.rank_key(job, now)

@@ -85,12 +85,14 @@ class QueueMachine(RuleBasedStateMachine):
             self.world.cancel(job)
             if was_running:
                 assert set(self.world.running()) == running, "a cancel of a running job starts nothing"
+            self.world.do(policy.start_what_may)  # the tick: a cancelled reservation lets others in
 
     @rule()
     def cancel_everything(self) -> None:
         before = set(self.world.started)
         self.world.cancel_all()
         assert set(self.world.started) == before, "a bulk cancel lets nothing slip through"
+        self.world.do(policy.start_what_may)
 
     @rule(job=jobs, exit_class=st.sampled_from(["completed", "exit:3", "exit:1", "lost", "requeue", "signal:KILL"]))
     def end(self, job: str, exit_class: str) -> None:

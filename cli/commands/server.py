@@ -1,0 +1,106 @@
+"""`gpuyard server`: the supervisor in the foreground. Ctrl-C or SIGTERM stops it and leaves the runs alive."""
+
+from __future__ import annotations
+
+import faulthandler
+import ipaddress
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpuyard.cli.exits import ExitCode, Failure
+
+EXIT_CONFIG = 78
+ADDRESS_FILE = "server.json"
+
+
+@click.command("server")
+@click.option("--host", help="Address to listen on (127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (8000); 0 takes a free one.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the database, the logs and the runs.")
+@click.option("--configs-dir", type=click.Path(path_type=Path), help="Folder of the job configs.")
+@click.option("--simulate-gpus", metavar="N[:MODEL[:GB]]", help="Simulated GPUs instead of real ones.")
+def server(**flags: Any) -> None:
+    """Start the server: queue, GPUs, HTTP.
+
+    Ctrl-C or SIGTERM stops the server; runs go on and are found again at the next start.
+    """
+    from gpuyard.cli import settings as cli_settings
+
+    try:
+        settings = cli_settings.load({name: value for name, value in flags.items() if value is not None})
+    except cli_settings.SettingsError as error:
+        raise Failure("the server was not started", str(error), exit_code=ExitCode.USAGE) from None
+    if not _is_loopback(settings.host):
+        raise Failure(
+            f"the server does not listen on {settings.host}",
+            "beyond loopback it needs users with tokens and TLS, which this release does not have",
+            "listen on 127.0.0.1 and reach it through an SSH tunnel",
+            exit_code=EXIT_CONFIG,
+        )
+    sys.exit(_serve(settings))
+
+
+def _serve(settings: Any) -> int:
+    import logging
+
+    from gpuyard.actors.model.errors import GpuyardError
+    from gpuyard.actors.supervisor import EXIT_SOFTWARE, GaveUp
+    from gpuyard.cli import logs, wiring
+    from gpuyard.cli.frontend_process import frontend, listening_socket
+
+    log = logging.getLogger("gpuyard.server")
+    try:
+        wiring.prepare(settings)
+        logs.set_up(settings.data_dir, settings.log_level)
+        listener = listening_socket(settings.host, settings.port)
+    except OSError as error:
+        raise Failure("the server was not started", str(error), exit_code=ExitCode.REFUSED) from None
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    url = f"http://{_bracketed(settings.host)}:{listener.getsockname()[1]}"
+    supervisor = wiring.supervisor(settings, [frontend(listener, settings)])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: supervisor.stop())
+    address = settings.data_dir / ADDRESS_FILE
+    try:
+        supervisor.boot()
+        _write_address(address, url)
+        log.info("serving %s with data in %s and configs in %s", url, settings.data_dir, settings.configs)
+        supervisor.run()
+        log.info("stopping; runs go on and are found again at the next start")
+        supervisor.shut_down()
+    except GaveUp as error:
+        log.critical("giving up: %s", error)
+        # Threads that hang cannot be ended: leave at once. Runs live on, the Frontend dies with us.
+        logging.shutdown()
+        os._exit(EXIT_SOFTWARE)
+    except GpuyardError as error:
+        supervisor.shut_down()
+        raise Failure("the server was not started", error.detail, exit_code=ExitCode.REFUSED) from None
+    finally:
+        address.unlink(missing_ok=True)
+    return 0
+
+
+def _write_address(path: Path, url: str) -> None:
+    """For scripts and for port 0: where this server is."""
+    import json
+
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    draft.replace(path)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

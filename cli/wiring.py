@@ -1,0 +1,75 @@
+"""The composition root: the only place that knows every concrete actor (DESIGN 2)."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from gpuyard import __version__
+from gpuyard.actors.cloud_dispatcher import CloudDispatcher
+from gpuyard.actors.gpu.choose import choose
+from gpuyard.actors.gpu.settings import GpuSettings
+from gpuyard.actors.gpu_allocator import LocalGPUAllocator
+from gpuyard.actors.history import History
+from gpuyard.actors.keeper.settings import KeeperSettings
+from gpuyard.actors.log_reader import LogReader
+from gpuyard.actors.model import names
+from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.process_keeper import ProcessKeeper
+from gpuyard.actors.queue_store import QueueStore
+from gpuyard.actors.scheduler import Scheduler
+from gpuyard.actors.supervisor import Child, Process, Supervisor
+from gpuyard.actors.worker_registry import WorkerRegistry
+from gpuyard.api.settings import Settings as ApiSettings
+from gpuyard.cli.settings import ServerSettings
+from gpuyard.transport.link import Link
+
+DATABASE = "jobs.db"
+SOCKETS = "sockets"
+FOLDERS = ("runs", "jobs", SOCKETS)
+
+
+def prepare(settings: ServerSettings) -> None:
+    """Make the data folder and its parts, for this user alone. Raises OSError."""
+    for folder in (settings.data_dir, *(settings.data_dir / name for name in FOLDERS)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    settings.configs.mkdir(parents=True, exist_ok=True)
+
+
+def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor:
+    """All actors of the server in boot order: store → keepers → GPUs → Scheduler, then the edges (DESIGN 3)."""
+    data: Path = settings.data_dir
+    database = data / DATABASE
+    gpu = GpuSettings(data_dir=data, external=settings.gpu_external, excluded=settings.gpus_excluded)
+    keeper = KeeperSettings(
+        data_dir=data, stop_grace_seconds=settings.stop_grace_seconds, log_cap_mb=settings.log_cap_mb
+    )
+    limits = Limits(local_cpu_job_max_concurrent=os.cpu_count() or 1)
+    made: list[Supervisor] = []
+    children = [
+        Child(names.STORE, QueueStore, lambda: (database,), core=True),
+        Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
+        Child(names.GPUS, LocalGPUAllocator, lambda: (choose(settings.simulate_gpus, gpu), gpu), core=True),
+        Child(names.SCHEDULER, Scheduler, lambda: (limits,), core=True),
+        Child(names.HISTORY, History, lambda: (database,)),
+        Child(names.LOGS, LogReader, lambda: (data,)),
+        Child(names.WORKERS, WorkerRegistry),
+        Child(names.CLOUD, CloudDispatcher),
+        Child(names.LINK, Link, lambda: (data / SOCKETS, made[0].restarts)),
+    ]
+    made.append(Supervisor(children, processes))
+    return made[0]
+
+
+def api_settings(settings: ServerSettings) -> ApiSettings:
+    """What the Frontend is told; no secret is in it."""
+    return ApiSettings(
+        data_dir=str(settings.data_dir),
+        configs_dir=str(settings.configs),
+        launch_command=settings.launch_command,
+        started_at=time.time(),
+        version=__version__,
+        allowed_hosts=settings.allowed_hosts,
+    )
