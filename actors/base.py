@@ -95,9 +95,11 @@ class LocalRef:
 
     def tell(self, message: Message) -> None:
         ref = self.directory.get(self.name)
+        if ref is None:
+            # Not started yet (or being restarted): it asks for what it missed when it comes.
+            log.debug("%s to %s was not delivered: it is not there", type(message).__name__, self.name)
+            return
         try:
-            if ref is None:
-                raise pykka.ActorDeadError(f"{self.name} is not running")
             ref.tell(message)
         except (pykka.ActorDeadError, GpuyardError) as error:
             log.warning("%s to %s was not delivered: %s", type(message).__name__, self.name, error)
