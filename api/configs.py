@@ -97,7 +97,12 @@ class Configs:
         source = Source(name=file.name, format=file.format, folder=file.folder, root=self.root, launch=self.launch)
         return read(file.data, source)
 
-    def list(self) -> list[Listed]:
+    def validate(self, file: ConfigFile) -> tuple[list[str], list[str]]:
+        """(errors, warnings) as sentences."""
+        found = self.describe(file)
+        return [problem.text for problem in found.problems], [*found.warnings]
+
+    def listing(self) -> list[Listed]:
         """All configs, by name; of several files of one name the one that `read` takes."""
         found: dict[str, Listed] = {}
         with self._opened() as root:

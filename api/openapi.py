@@ -6,6 +6,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from gpuyard.api.documents import components as answer_components
+
 ERROR: dict[str, Any] = {
     "type": "object",
     "title": "Error",
@@ -46,7 +48,7 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = make()
             components = document.setdefault("components", {})
-            components.setdefault("schemas", {})["Error"] = ERROR
+            components.setdefault("schemas", {}).update(answer_components(), Error=ERROR)
             components["securitySchemes"] = SECURITY
             document["security"] = [{}, {"bearer": []}, {"apiKey": []}]
             for unused in ("HTTPValidationError", "ValidationError"):

@@ -29,9 +29,48 @@ RULES: dict[tuple[str, str], Rule] = {
     # events
     ("GET", "/api/events"): Rule.VIEWER,
     # queue
+    ("GET", "/api/queue"): Rule.VIEWER,
+    ("GET", "/api/queue/stats"): Rule.VIEWER,
+    ("GET", "/api/queue/me"): Rule.VIEWER,
+    ("GET", "/api/queue/user/{user_id}"): Rule.LEAD,
+    ("GET", "/api/queue/position/{job_id}"): Rule.VIEWER,
+    ("GET", "/api/queue/concurrency"): Rule.VIEWER,
+    ("POST", "/api/queue/concurrency"): Rule.ADMIN,
+    ("POST", "/api/queue/submit"): Rule.VIEWER,
+    ("POST", "/api/queue/process"): Rule.ADMIN,
+    ("POST", "/api/queue/cleanup"): Rule.ADMIN,
+    ("POST", "/api/queue/{job_id}/cancel"): Rule.VIEWER,
+    ("POST", "/api/queue/{job_id}/approve"): Rule.LEAD,
+    ("POST", "/api/queue/{job_id}/reject"): Rule.LEAD,
+    ("POST", "/api/queue/{job_id}/priority"): Rule.LEAD,
+    ("POST", "/api/queue/{job_id}/hold"): Rule.VIEWER,
+    ("POST", "/api/queue/{job_id}/release"): Rule.VIEWER,
     # jobs
+    ("GET", "/api/jobs"): Rule.VIEWER,
+    ("POST", "/api/jobs/cancel"): Rule.VIEWER,
+    ("GET", "/api/jobs/{job_id}"): Rule.VIEWER,
+    ("DELETE", "/api/jobs/{job_id}"): Rule.VIEWER,
+    ("POST", "/api/jobs/{job_id}/cancel"): Rule.VIEWER,
+    ("POST", "/api/jobs/{job_id}/retry"): Rule.VIEWER,
+    ("GET", "/api/jobs/{job_id}/logs"): Rule.VIEWER,
+    ("GET", "/api/jobs/{job_id}/logs/stream"): Rule.VIEWER,
+    ("GET", "/api/jobs/{job_id}/events"): Rule.VIEWER,
+    ("GET", "/api/cloud/jobs"): Rule.VIEWER,
+    ("POST", "/api/cloud/jobs/cancel"): Rule.VIEWER,
+    ("GET", "/api/cloud/jobs/{job_id}"): Rule.VIEWER,
+    ("DELETE", "/api/cloud/jobs/{job_id}"): Rule.VIEWER,
+    ("POST", "/api/cloud/jobs/{job_id}/cancel"): Rule.VIEWER,
+    ("POST", "/api/cloud/jobs/{job_id}/retry"): Rule.VIEWER,
+    ("GET", "/api/cloud/jobs/{job_id}/logs"): Rule.VIEWER,
+    ("GET", "/api/cloud/jobs/{job_id}/logs/stream"): Rule.VIEWER,
+    ("GET", "/api/cloud/jobs/{job_id}/events"): Rule.VIEWER,
+    ("POST", "/api/cloud/jobs/submit"): Rule.VIEWER,
     # configs
+    ("GET", "/api/configs"): Rule.VIEWER,
+    ("GET", "/api/configs/{name}"): Rule.VIEWER,
+    ("POST", "/api/configs/{name}/validate"): Rule.VIEWER,
     # system
+    ("GET", "/api/system/status"): Rule.VIEWER,
 }
 
 LEVELS = {Rule.VIEWER: Level.VIEWER, Rule.LEAD: Level.LEAD, Rule.ADMIN: Level.ADMIN}

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from gpuyard.api.routes import events, health
+from gpuyard.api.routes import configs, events, health, jobs, limits, logs, queue, submit, system
 
 ROUTERS: list[APIRouter] = [
     health.router,
     events.router,
+    queue.router,
+    limits.router,
+    submit.router,
+    jobs.router,
+    logs.router,
+    configs.router,
+    system.router,
 ]

@@ -1,0 +1,42 @@
+"""The OpenAPI side of answers: schemas out of the structs, an example for each route."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from gpuyard.actors.model import limits, views
+from gpuyard.api import answers
+from gpuyard.api.examples import EXAMPLES
+
+PLACE: Final = "#/components/schemas/{name}"
+
+SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
+    limits.Limits,
+    views.MyQueue,
+    *(
+        kind
+        for kind in vars(answers).values()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == answers.__name__
+    ),
+)
+
+
+def components() -> dict[str, Any]:
+    """The schemas of all answers, by name, without the tag that views carry on a link."""
+    _, found = msgspec.json.schema_components(SHOWN, ref_template=PLACE)
+    for schema in found.values():
+        schema.get("properties", {}).pop("type", None)
+        if "type" in schema.get("required", []):
+            schema["required"] = [name for name in schema["required"] if name != "type"]
+    return found
+
+
+def answer(operation: str, kind: type[msgspec.Struct], listed: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: what 200 holds and an example. `listed`: a list of it is possible too."""
+    schema: dict[str, Any] = {"$ref": PLACE.format(name=kind.__name__)}
+    if listed:
+        schema = {"oneOf": [schema, {"type": "array", "items": schema}]}
+    content = {"schema": schema, "example": EXAMPLES[operation]}
+    return {200: {"description": "done", "content": {"application/json": content}}}

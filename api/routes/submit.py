@@ -1,0 +1,151 @@
+"""Submit: one job, or a list of them in one transaction."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Body, Query
+from starlette.responses import Response
+
+from gpuyard.actors.model import bounds, names
+from gpuyard.actors.model.commands import GetJob, RecallKey, SubmitJobs
+from gpuyard.actors.model.errors import InvalidInput, NotFound
+from gpuyard.actors.model.job import Target
+from gpuyard.actors.model.people import Viewer
+from gpuyard.actors.model.views import JobAccepted, JobRecord, JobRefused
+from gpuyard.api import submission
+from gpuyard.api.answers import Submitted
+from gpuyard.api.configs import Configs
+from gpuyard.api.core import Core
+from gpuyard.api.deps import CoreDep, SettingsDep, ViewerDep
+from gpuyard.api.documents import answer
+from gpuyard.api.responses import JsonResponse
+from gpuyard.api.routes.params import IdempotencyKey
+from gpuyard.api.schemas.submit import SubmitBody, openapi_body, parse
+from gpuyard.api.settings import Settings
+
+router = APIRouter(tags=["queue"])
+
+AnyBody = Annotated[Any, Body()]
+Reply = JobAccepted | JobRefused
+
+
+@router.post(
+    "/api/queue/submit",
+    operation_id="submit_job",
+    responses=answer("submit_job", Submitted, listed=True),
+    openapi_extra=openapi_body(),
+)
+async def submit_job(
+    core: CoreDep, viewer: ViewerDep, settings: SettingsDep, body: AnyBody, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Put a job in the queue. Answered after the first placement decision: running, queued, blocked or rejected.
+
+    A list is one transaction and answers a list; a known Idempotency-Key of a list answers the jobs it began.
+    """
+    return await _submit(core, viewer, settings, parse(body), idempotency_key, body)
+
+
+@router.post(
+    "/api/cloud/jobs/submit",
+    operation_id="submit_cloud_job",
+    responses=answer("submit_cloud_job", Submitted),
+    openapi_extra=openapi_body(),
+)
+async def submit_cloud_job(
+    core: CoreDep,
+    viewer: ViewerDep,
+    settings: SettingsDep,
+    body: AnyBody,
+    provider: Annotated[str | None, Query(pattern=bounds.PROVIDER, max_length=64)] = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Submit with target cloud."""
+    parsed = parse(body)
+    one = [_for_cloud(item, provider) for item in (parsed if isinstance(parsed, list) else [parsed])]
+    return await _submit(
+        core, viewer, settings, one if isinstance(parsed, list) else one[0], idempotency_key, body, "cloud", provider
+    )
+
+
+def _for_cloud(body: SubmitBody, provider: str | None) -> SubmitBody:
+    if body.target not in (None, Target.CLOUD):
+        raise InvalidInput(f"target must be cloud here, not {body.target}", field="target")
+    return body.model_copy(update={"target": Target.CLOUD, "provider": provider or body.provider})
+
+
+async def _submit(
+    core: Core,
+    viewer: Viewer,
+    settings: Settings,
+    parsed: SubmitBody | list[SubmitBody],
+    key: str | None,
+    *whole: Any,
+) -> Response:
+    """`whole` is all that the Idempotency-Key stands for."""
+    bodies = parsed if isinstance(parsed, list) else [parsed]
+    key = submission.check_key(key)
+    digest = submission.digest(*whole) if key is not None else ""
+    submission.check_level(viewer, bodies)
+    configs = Configs(settings.configs_dir, settings.launch_command)
+    found = await submission.read_configs(configs, bodies)
+    specs = [submission.spec_of(body, configs, found) for body in bodies]
+    if isinstance(parsed, list):
+        replies = await _many(core, viewer, list(zip(bodies, specs, strict=True)), key, digest)
+    else:
+        replies = [await _one(core, viewer, parsed, specs[0], key, digest)]
+    answers = []
+    for index, reply in enumerate(replies):
+        dry = index < len(bodies) and bodies[index].dry_run
+        answers.append(submission.submitted(await _present(core, reply), dry_run=dry))
+    return JsonResponse(answers if isinstance(parsed, list) else answers[0])
+
+
+async def _one(
+    core: Core, viewer: Viewer, body: SubmitBody, spec: submission.Wanted, key: str | None, digest: str
+) -> Reply:
+    if isinstance(spec, JobRefused):
+        known = await _recall(core, viewer, key, digest)
+        return known[0] if known else spec
+    reply: Reply = await core.ask(names.SCHEDULER, submission.command(body, spec, viewer, key, digest))
+    return reply
+
+
+async def _many(
+    core: Core,
+    viewer: Viewer,
+    wanted: list[tuple[SubmitBody, submission.Wanted]],
+    key: str | None,
+    digest: str,
+) -> list[Reply]:
+    """Replies in the order of the list; for a known key the jobs it began."""
+    jobs = tuple(submission.command(body, spec, viewer) for body, spec in wanted if not isinstance(spec, JobRefused))
+    if len(jobs) < len(wanted) and (known := await _recall(core, viewer, key, digest)):
+        return list(known)
+    replies: list[Reply] = []
+    if jobs:
+        message = SubmitJobs(jobs=jobs, by=viewer, idempotency_key=key, digest=digest)
+        replies = await core.ask(names.SCHEDULER, message, timeout=60.0)
+    if any(isinstance(reply, JobAccepted) and reply.idempotent_hit for reply in replies):
+        return replies
+    decided = iter(replies)
+    return [spec if isinstance(spec, JobRefused) else next(decided) for _, spec in wanted]
+
+
+async def _recall(core: Core, viewer: Viewer, key: str | None, digest: str) -> list[JobAccepted]:
+    """What this key began, when a config that it named has gone since."""
+    if key is None:
+        return []
+    return await core.ask(names.SCHEDULER, RecallKey(key=key, digest=digest, by=viewer)) or []
+
+
+async def _present(core: Core, reply: Reply) -> Reply:
+    """A repeated key may stand for a job that has ended: History knows how."""
+    if isinstance(reply, JobRefused) or reply.status is not None or reply.job_id is None:
+        return reply
+    try:
+        record: JobRecord = await core.ask(names.HISTORY, GetJob(job_id=reply.job_id))
+    except NotFound:
+        return reply  # deleted since
+    return msgspec.structs.replace(reply, status=record.entry.status)

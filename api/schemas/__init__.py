@@ -1,0 +1,1 @@
+"""Strict models of what requests may hold: bounded, typed, unknown fields refused (DESIGN 11)."""

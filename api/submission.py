@@ -1,0 +1,128 @@
+"""A submit body → the command to the Scheduler, and its reply → the answer.
+
+What the body says wins over what the config says. Reading configs is slow (disk) and happens in a thread, once a
+name; everything else is plain data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import Any, Final
+
+import msgspec
+
+from gpuyard.actors.model.commands import SubmitJob
+from gpuyard.actors.model.errors import InvalidInput, NotAllowed
+from gpuyard.actors.model.job import JobSpec
+from gpuyard.actors.model.people import Level, Viewer
+from gpuyard.actors.model.views import JobAccepted, JobRefused
+from gpuyard.api.answers import Submitted
+from gpuyard.api.configs import ConfigFile, Configs, UnknownConfig
+from gpuyard.api.schemas.submit import SubmitBody
+
+# Body fields that are JobSpec fields of the same name.
+SPEC_FIELDS: Final = tuple(name for name in JobSpec.__struct_fields__ if name in SubmitBody.model_fields)
+LONGEST_KEY: Final = 255
+
+Wanted = JobSpec | JobRefused
+Found = dict[str, ConfigFile | JobRefused]
+
+
+def check_key(key: str | None) -> str | None:
+    """An Idempotency-Key: 1 to 255 printable ASCII characters. Raises InvalidInput."""
+    if key is None:
+        return None
+    if not 1 <= len(key) <= LONGEST_KEY or not all("!" <= char <= "~" for char in key):
+        raise InvalidInput(
+            f"Idempotency-Key must be 1 to {LONGEST_KEY} printable ASCII characters", field="Idempotency-Key"
+        )
+    return key
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of the whole request as canonical JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_level(viewer: Viewer, bodies: list[SubmitBody]) -> None:
+    """Viewers submit existing configs as they are: a command of one's own is for researchers and above."""
+    if viewer.level < Level.RESEARCHER and any(b.command or b.workdir or b.env for b in bodies):
+        raise NotAllowed("a viewer submits existing configs only, without command, workdir and env")
+
+
+async def read_configs(configs: Configs, bodies: list[SubmitBody]) -> Found:
+    """Each config that the bodies name, read once; or why it can't be."""
+    wanted = {body.config_name for body in bodies if body.config_name is not None}
+    return await asyncio.to_thread(_read, configs, wanted) if wanted else {}
+
+
+def _read(configs: Configs, wanted: set[str]) -> Found:
+    found: Found = {}
+    for name in wanted:
+        try:
+            found[name] = configs.read(name)
+        except UnknownConfig as error:
+            found[name] = JobRefused(error="unknown_config", reason=error.detail)
+    return found
+
+
+def spec_of(body: SubmitBody, configs: Configs, found: Found) -> Wanted:
+    """What the body asks for; a config that is unknown or wrong is a refusal, not an error."""
+    values: dict[str, Any] = {}
+    if body.config_name is not None:
+        file = found[body.config_name]
+        if isinstance(file, JobRefused):
+            return file
+        said = configs.describe(file)
+        problem = file.problem or (said.problems[0].text if said.problems else None)
+        if problem is not None:
+            return JobRefused(error="invalid_config", reason=f"config {file.name}: {problem}")
+        values = {
+            **said.values,
+            "config_hash": file.sha256,
+            "config_file": f"config.{file.format}",
+            "config_text": file.text,
+        }
+    return JobSpec(**_merged(values, body))
+
+
+def _merged(values: dict[str, Any], body: SubmitBody) -> dict[str, Any]:
+    said = {name: value for name in SPEC_FIELDS if (value := getattr(body, name)) is not None}
+    if body.command is not None:
+        said["argv"] = body.command
+    for table in ("env", "metadata"):
+        if table in said:
+            said[table] = {**values.get(table, {}), **said[table]}
+    return {**values, **said}
+
+
+def command(body: SubmitBody, spec: JobSpec, viewer: Viewer, key: str | None = None, digest: str = "") -> SubmitJob:
+    return SubmitJob(
+        spec=spec,
+        by=viewer,
+        no_wait=body.no_wait,
+        dry_run=body.dry_run,
+        priority_override=body.priority_override,
+        team_id=body.team_id,
+        requires_approval=body.requires_approval,
+        for_approval=body.for_approval,
+        idempotency_key=key,
+        digest=digest,
+    )
+
+
+def submitted(reply: JobAccepted | JobRefused, *, dry_run: bool = False) -> Submitted:
+    """The answer of submit."""
+    if isinstance(reply, JobRefused):
+        return Submitted(
+            success=False,
+            job_id=None,
+            status="rejected",
+            error=reply.error,
+            reason=reply.reason,
+            reasons=reply.reasons,
+            dry_run=dry_run,
+        )
+    return Submitted(success=True, dry_run=dry_run, **msgspec.structs.asdict(reply))
