@@ -1,0 +1,70 @@
+"""What a ProcessKeeper knows of one run, and what can be read about it from its folder.
+
+ordered     The order was given (or waits to be given) to a spare keeper; nothing has been heard yet.
+live        Its keeper lives and is watched.
+keeperless  Its keeper is gone without a word; its processes, if any, are looked for (see `keeperless.py`).
+ended       No process is left, the end is known, and it is told until it is acknowledged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from gpuyard.actors.keeper.keeperless import Keeperless
+from gpuyard.actors.keeper.news import ExitRecord, RunRecord
+from gpuyard.actors.keeper.program import records
+from gpuyard.actors.model.events import AttemptExited
+
+
+class Stage(Enum):
+    ORDERED = auto()
+    LIVE = auto()
+    KEEPERLESS = auto()
+    ENDED = auto()
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """`keeper` is a pidfd while the run is live; `sent_at` is monotonic, None until the order is on its way;
+    `stop_reason` is set once a stop was asked; `wanted` once this database wanted the run."""
+
+    fence: int
+    stage: Stage
+    job_id: str = ""
+    order: dict[str, Any] | None = None
+    sent_at: float | None = None
+    record: RunRecord | None = None
+    keeper: int | None = None
+    keeperless: Keeperless | None = None
+    look_due: bool = False
+    stop_reason: str | None = None
+    wanted: bool = False
+    end: AttemptExited | None = None
+
+
+def told(record: ExitRecord) -> AttemptExited:
+    """The event that an exit record stands for. What is `lost` has no exit code that means anything."""
+    return AttemptExited(
+        fence=record.fence,
+        exit_class=record.exit_class,
+        exit_code=None if record.exit_class == "lost" else record.code,
+        message=record.message,
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+    )
+
+
+def unheard_end(fence: int, job_id: str, exit_class: str, message: str, at: float, run: RunRecord | None) -> ExitRecord:
+    """The end of a run that no keeper could write."""
+    return ExitRecord(
+        version=records.VERSION,
+        fence=fence,
+        job_id=run.job_id if run else job_id,
+        attempt=run.attempt if run else 1,
+        exit_class=exit_class,
+        message=message,
+        started_at=run.started_at if run else None,
+        ended_at=at,
+    )
