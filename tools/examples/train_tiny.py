@@ -1,0 +1,1 @@
+../../cli/demo/train_tiny.py
