@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -41,10 +42,19 @@ class ManualClock:
 def iso(at: float) -> str:
     """`at` (epoch seconds) as ISO-8601 UTC of fixed width, so that text order is time order.
 
+    Rounded to the millisecond, so that `iso(epoch(text))` is `text` again.
+
     >>> iso(1_700_000_000.5)
     '2023-11-14T22:13:20.500Z'
     """
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(at * 1000) % 1000:03d}Z"
+    seconds, milliseconds = divmod(round(at * 1000), 1000)
+    return f"{_iso_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _iso_second(seconds: int) -> str:
+    # A decision stamps all its rows with one moment, and formatting is what costs.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def iso_or_none(at: float | None) -> str | None:

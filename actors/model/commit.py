@@ -96,9 +96,13 @@ class DeleteJobRow(msgspec.Struct, frozen=True, tag=True):
 
 
 class DeleteFinished(msgspec.Struct, frozen=True, tag=True):
-    """Delete terminal jobs that ended before `before` (epoch seconds). Result: Deleted."""
+    """Delete terminal jobs that ended before `before` (epoch seconds). Result: Deleted.
+
+    Jobs with an open hold stay. `limit` bounds how many go (the oldest first; None = all of them).
+    """
 
     before: float
+    limit: int | None = None
 
 
 Row = (
@@ -119,7 +123,8 @@ Row = (
 class Deleted(msgspec.Struct, frozen=True, tag=True):
     """`by_status` counts the deleted jobs; `fences` are the runs whose folders may go.
 
-    For DeleteJobRow: `found` tells that the job exists, `terminal` that it had ended (else nothing was deleted).
+    For DeleteJobRow: `found` tells that the job exists, `terminal` that it had ended and holds no GPU any more (else
+    nothing was deleted).
     """
 
     job_ids: tuple[str, ...] = ()

@@ -1,0 +1,196 @@
+"""QueueStore: remembers, alone (DESIGN 3). It makes the Scheduler's commits durable, in order and in groups.
+
+All commits that wait in the inbox share one transaction: the first one asks for a `Flush`, which stands behind those
+that are there already. A commit that fails voids its generation: everything later of it is refused, until the
+Scheduler asks for a snapshot under a new one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from gpuyard.actors.base import Actor, Context, Reply
+from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import Commit, GetCommitTimes, LoadSnapshot, Ready
+from gpuyard.actors.model.commit import Snapshot
+from gpuyard.actors.model.errors import Busy, DatabaseRefused
+from gpuyard.actors.model.events import CommitFailed, Committed, SnapshotLoaded
+from gpuyard.actors.model.message import Message
+from gpuyard.actors.store import groups
+from gpuyard.actors.store.checkpoint import Checkpointer
+from gpuyard.actors.store.database import Database
+from gpuyard.actors.store.faults import DiskFailed
+
+log = logging.getLogger("gpuyard.store")
+
+# Rows past which a group is written though more commits wait: bounds how long the first of them waits.
+GROUP_ROWS = 2_000
+TIMES_KEPT = 256
+# The pause before a rebuild doubles with each failure in a row: a full disk must not become a busy loop.
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+
+
+class Flush(Message, frozen=True, kw_only=True):
+    """Write what has been collected. From: the store itself. Repeat: harmless."""
+
+
+class Load(Message, frozen=True, kw_only=True):
+    """Read and tell the snapshot of `generation` now. From: the store itself. Repeat: harmless."""
+
+    generation: int
+
+
+class QueueStore(Actor):
+    """`path` is the database's file. Damage found at the start is a DatabaseRefused, which names the cure."""
+
+    def __init__(self, context: Context, path: Path) -> None:
+        super().__init__(context)
+        self._path = path
+        self._database: Database | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._first: Snapshot | None = None
+        self._generation = -1
+        self._void = True
+        self._number: int | None = None
+        self._group: list[Commit] = []
+        self._group_rows = 0
+        self._failures = 0
+        self._shaken = False
+        self._times: deque[float] = deque(maxlen=TIMES_KEPT)
+
+    def started(self) -> None:
+        self._database = Database.open(self._path)
+        try:
+            # Read at once, so that damage in what is active stops the start instead of the first question.
+            self._first = self._database.snapshot(self.clock.now())
+        except BaseException:
+            self._database.close()
+            raise
+        self._checkpointer = Checkpointer(self._database.path)
+        self._checkpointer.start()
+
+    def stopped(self) -> None:
+        if self._checkpointer is not None:
+            self._flush()
+            self._checkpointer.stop()
+        if self._database is not None:
+            self._database.close()
+
+    def handle(self, message: Message, reply: Reply | None) -> Any:
+        match message:
+            case Commit():
+                return self._collect(message)
+            case Flush():
+                return self._flush()
+            case LoadSnapshot():
+                return self._begin(message.generation)
+            case Load():
+                return self._load(message.generation)
+            case GetCommitTimes():
+                return list(self._times)
+            case Ready():
+                return True
+            case _:
+                return self.unsupported(message)
+
+    @property
+    def database(self) -> Database:
+        assert self._database is not None
+        return self._database
+
+    # --- snapshots ---------------------------------------------------------------------------------------------
+
+    def _begin(self, generation: int) -> None:
+        self._flush()
+        self._generation, self._void, self._number = generation, False, None
+        if self._failures:
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1))
+            self.inbox.after(pause, Load(generation=generation))
+        else:
+            self._load(generation)
+
+    def _load(self, generation: int) -> None:
+        if generation != self._generation:
+            return
+        try:
+            if self._shaken:
+                self.database.reconnect()
+                self._shaken = False
+            snapshot, self._first = self._first or self.database.snapshot(self.clock.now()), None
+        except DiskFailed as error:
+            log.error("the queue could not be read: %s", error)
+            self._shaken = True
+            self.inbox.after(LONGEST_PAUSE, Load(generation=generation))
+            return
+        except DatabaseRefused as error:
+            # Damage while we run: only a restart ends this well, or says the cure and ends the server.
+            raise RuntimeError(error.detail) from error
+        self._tell(SnapshotLoaded(generation=generation, snapshot=snapshot))
+
+    # --- commits -----------------------------------------------------------------------------------------------
+
+    def _collect(self, commit: Commit) -> None:
+        if commit.generation != self._generation or self._void:
+            reason = "an earlier commit failed" if self._void else "a newer generation has begun"
+            self._refuse(commit.number, commit.generation, reason)
+            return
+        if self._number is not None and commit.number != self._number + 1:
+            self._flush()
+            self._void = True
+            self._refuse(self._number + 1, commit.generation, "it was lost on its way to the store")
+            return
+        self._number = commit.number
+        self._group.append(commit)
+        self._group_rows += len(commit.rows)
+        if self._group_rows >= GROUP_ROWS or self.inbox.empty():
+            self._flush()
+        elif len(self._group) == 1:
+            self._flush_later()
+
+    def _flush_later(self) -> None:
+        try:
+            self.actor_ref.tell(Flush())
+        except Busy:
+            self._flush()
+
+    def _flush(self) -> None:
+        group, rows = self._group, self._group_rows
+        if not group:
+            return
+        self._group, self._group_rows, self._first = [], 0, None
+        began = time.perf_counter()
+        outcome = groups.write(self.database, group)
+        self._times.append(time.perf_counter() - began)
+        if outcome.done:
+            self._failures = 0
+            last = group[outcome.done - 1]
+            self._tell(Committed(generation=last.generation, number=last.number, results=outcome.results))
+        if outcome.error is not None:
+            self._give_up(group[outcome.done :], outcome)
+        self._keep_log_short(rows)
+
+    def _give_up(self, commits: list[Commit], outcome: groups.Outcome) -> None:
+        failed, *rest = commits
+        log.error("commit %d of generation %d failed: %s", failed.number, failed.generation, outcome.error)
+        self._void = True
+        self._failures += 1
+        self._shaken = outcome.broken
+        self._refuse(failed.number, failed.generation, outcome.error or "", disk=outcome.disk)
+        for commit in rest:
+            self._refuse(commit.number, commit.generation, "an earlier commit failed")
+
+    def _keep_log_short(self, rows: int) -> None:
+        assert self._checkpointer is not None
+        self._checkpointer.wrote(rows)
+        if self._checkpointer.log_too_long:
+            self._checkpointer.caught_up(self.database.checkpoint())
+
+    def _refuse(self, number: int, generation: int, error: str, *, disk: bool = False) -> None:
+        self._tell(CommitFailed(generation=generation, number=number, error=error, disk=disk))
+
+    def _tell(self, event: Message) -> None:
+        self.context.ref(names.SCHEDULER).tell(event)

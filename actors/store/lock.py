@@ -1,0 +1,61 @@
+"""One supervisor a database: a lock file beside it, held with flock as long as the supervisor lives.
+
+The kernel gives the lock back however its holder ends. The file also remembers what the last holder saw, which
+tells a database that was rolled back behind our back (`database.claim`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from gpuyard.actors.model.errors import DatabaseRefused
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last holder of the lock wrote: who it was, and the epochs of the database that it opened."""
+
+    pid: int = 0
+    db_epoch: int = 0
+    supervisor: int = 0
+
+
+def lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+class SupervisorLock:
+    """The lock of the database at `path`. Raises DatabaseRefused, naming the process that has it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = self._read().pid
+            os.close(self._file)
+            raise DatabaseRefused(
+                f"{path} is in use by another supervisor (pid {holder}):"
+                " stop that one first, or take another --data-dir",
+                path=str(path),
+                pid=holder,
+            ) from None
+        self.before = self._read()
+
+    def remember(self, seen: Seen) -> None:
+        """Write down who holds the lock now, and what it saw."""
+        data = msgspec.json.encode(seen) + b"\n"
+        os.pwrite(self._file, data, 0)
+        os.ftruncate(self._file, len(data))
+
+    def release(self) -> None:
+        os.close(self._file)
+
+    def _read(self) -> Seen:
+        try:
+            return msgspec.json.decode(os.pread(self._file, 4096, 0), type=Seen)
+        except msgspec.DecodeError:
+            return Seen()

@@ -1,0 +1,155 @@
+"""History's questions: pages of jobs, one job, events, run times (`model.commands`, "asked of History").
+
+A page is found in two steps: its ids, from as little of the file as possible and from the nearer end, then its rows.
+So the last page of a hundred thousand jobs costs what the first one does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from gpuyard.actors.model.attempt import Attempt
+from gpuyard.actors.model.clock import epoch
+from gpuyard.actors.model.commands import GetEvents, ListJobs
+from gpuyard.actors.model.commit import EventRow
+from gpuyard.actors.model.entry import attempt_view, entry_of
+from gpuyard.actors.model.errors import NotFound
+from gpuyard.actors.model.job import ALIASES, Job, Status
+from gpuyard.actors.model.views import HistoryPage, JobRecord
+from gpuyard.actors.store.columns import from_json, job_from
+from gpuyard.actors.store.reads import JOBS, attempts_of, one_read
+from gpuyard.actors.store.tables import TERMINAL_STATUSES
+
+WAITING: Final = (Status.BLOCKED, Status.PENDING)
+EVENTS: Final = "SELECT id, at, kind, job_id, user_id, who, data, cause FROM event"
+EVENTS_AFTER: Final = f"{EVENTS} WHERE id > ? ORDER BY id LIMIT ?"
+EVENTS_OF: Final = f"{EVENTS} WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?"
+RUNS_PER_CONFIG: Final = 50
+PREFIX: Final = "SELECT job_id FROM queue WHERE job_id >= ? AND job_id < ? ORDER BY job_id LIMIT 11"
+RUN_TIMES: Final = (
+    "SELECT q.started_at, q.completed_at FROM queue q INDEXED BY queue_finished"
+    " WHERE q.completed_at IS NOT NULL AND q.config_name = ? AND q.status = 'completed' AND q.started_at IS NOT NULL"
+    " ORDER BY q.completed_at DESC LIMIT ?"
+)
+
+
+def list_jobs(connection: sqlite3.Connection, query: ListJobs) -> HistoryPage:
+    """The page that `query` asks for, in one read."""
+    with one_read(connection):
+        total, ids = _page(connection, query)
+        return HistoryPage(records=_records(connection, ids), total=total)
+
+
+def get_job(connection: sqlite3.Connection, job_id: str, *, prefix: bool) -> JobRecord:
+    """The job with its attempts, events and spec. Raises NotFound."""
+    with one_read(connection):
+        if prefix:
+            job_id = _whole_id(connection, job_id)
+        row = connection.execute(f"{JOBS} WHERE q.job_id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no job {job_id}", job_id=job_id)
+        attempts = attempts_of(connection, [job_id]).get(job_id, [])
+        events = [event_from(found) for found in connection.execute(EVENTS_OF, (job_id, 0, -1))]
+        return _record(job_from(row), attempts, events, from_json(row[-1]))
+
+
+def get_events(connection: sqlite3.Connection, query: GetEvents) -> list[EventRow]:
+    """Events after `query.after`, oldest first."""
+    if query.job_id is None:
+        rows = connection.execute(EVENTS_AFTER, (query.after, query.limit))
+    else:
+        rows = connection.execute(EVENTS_OF, (query.job_id, query.after, query.limit))
+    return [event_from(row) for row in rows]
+
+
+def last_event(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The oldest kept event id and the newest one; zeros when there is none."""
+    oldest, newest = connection.execute("SELECT (SELECT min(id) FROM event), (SELECT max(id) FROM event)").fetchone()
+    return oldest or 0, newest or 0
+
+
+def run_times(connection: sqlite3.Connection, config_names: tuple[str, ...]) -> dict[str, list[float]]:
+    """Seconds that the last completed runs of these configs took, newest first."""
+    found = {}
+    for name in config_names:
+        rows = connection.execute(RUN_TIMES, (name, RUNS_PER_CONFIG))
+        found[name] = [max(0.0, epoch(ended) - epoch(started)) for started, ended in rows]
+    return found
+
+
+def event_from(row: tuple[Any, ...]) -> EventRow:
+    id_, at, kind, job_id, user_id, who, data, cause = row
+    return EventRow(
+        id=id_, at=epoch(at), kind=kind, job_id=job_id, user_id=user_id, by=who, data=from_json(data), cause=cause
+    )
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def _page(connection: sqlite3.Connection, query: ListJobs) -> tuple[int, list[int]]:
+    """How many jobs match, and the ids of the page's."""
+    source, where, values = _filter(query)
+    (total,) = connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", values).fetchone()
+    size = max(0, min(query.limit, total - query.offset))
+    if size == 0:
+        return total, []
+    order = "completed_at {0}, id {0}" if query.finished_only else "id {0}"
+    behind = total - query.offset - size
+    direction, offset = ("DESC", query.offset) if query.offset <= behind else ("ASC", behind)
+    sql = f"SELECT id FROM {source} WHERE {where} ORDER BY {order.format(direction)} LIMIT ? OFFSET ?"
+    ids = [id_ for (id_,) in connection.execute(sql, (*values, size, offset))]
+    return total, ids if direction == "DESC" else ids[::-1]
+
+
+def _filter(query: ListJobs) -> tuple[str, str, list[Any]]:
+    """FROM, WHERE and values of `query`."""
+    source = "queue INDEXED BY queue_finished" if query.finished_only else "queue"
+    terms, values = (["completed_at IS NOT NULL"] if query.finished_only else []), []
+    statuses = [str(ALIASES.get(status, status)) for status in query.statuses]
+    if query.finished_only and not statuses:
+        statuses = list(TERMINAL_STATUSES)
+    for column, wanted in (("status", statuses), ("user_id", [query.user_id]), ("target", [query.target])):
+        chosen = [value for value in wanted if value is not None]
+        if chosen:
+            terms.append(f"{column} IN ({', '.join('?' * len(chosen))})")
+            values += chosen
+    if query.name is not None:
+        terms.append("name = ?")
+        values.append(query.name)
+    return source, " AND ".join(terms) or "1", values
+
+
+def _records(connection: sqlite3.Connection, ids: list[int]) -> list[JobRecord]:
+    """Jobs with their attempts, in the order of `ids`."""
+    marks = ", ".join("?" * len(ids))
+    jobs = {row[0]: job_from(row) for row in connection.execute(f"{JOBS} WHERE q.id IN ({marks})", ids)}
+    attempts = attempts_of(connection, [job.job_id for job in jobs.values()])
+    return [_record(jobs[id_], attempts.get(jobs[id_].job_id, [])) for id_ in ids]
+
+
+def _record(
+    job: Job, attempts: list[Attempt], events: list[EventRow] | None = None, spec: dict[str, Any] | None = None
+) -> JobRecord:
+    # A job that waits (again) has no present attempt: its last one's GPUs are not its own any more.
+    present = attempts[-1] if attempts and job.status not in WAITING else None
+    return JobRecord(
+        entry=entry_of(job, present),
+        attempts=[attempt_view(attempt) for attempt in attempts],
+        events=events or [],
+        spec=spec or {},
+    )
+
+
+def _whole_id(connection: sqlite3.Connection, prefix: str) -> str:
+    """The id of the one job whose id is `prefix` or begins with it. Raises NotFound."""
+    found = [id_ for (id_,) in connection.execute(PREFIX, (prefix, prefix + "\U0010ffff"))] if prefix else []
+    if not found:
+        raise NotFound(f"there is no job {prefix}", job_id=prefix)
+    if found[0] == prefix or len(found) == 1:
+        return str(found[0])
+    count = str(len(found)) if len(found) <= 10 else "more than 10"
+    raise NotFound(
+        f"{prefix} is the beginning of {count} job ids: give more letters", job_id=prefix, matches=found[:10]
+    )

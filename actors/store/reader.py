@@ -1,0 +1,68 @@
+"""A read-only connection that comes back by itself: what History asks through."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from gpuyard.actors.model.commands import GetEvents, ListJobs
+from gpuyard.actors.model.commit import EventRow
+from gpuyard.actors.model.errors import StoreFailed
+from gpuyard.actors.model.views import HistoryPage, JobRecord
+from gpuyard.actors.store import pages
+from gpuyard.actors.store.faults import CURE, explain
+from gpuyard.actors.store.soundness import connect_read_only
+
+T = TypeVar("T")
+
+CACHE_KIB = 16_000
+
+
+class Reader:
+    """Belongs to the thread that calls `open`. Every question raises StoreFailed while the database is unreadable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        self._connection = connect_read_only(self._path)
+        self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def list_jobs(self, query: ListJobs) -> HistoryPage:
+        return self._ask(lambda connection: pages.list_jobs(connection, query))
+
+    def get_job(self, job_id: str, *, prefix: bool) -> JobRecord:
+        return self._ask(lambda connection: pages.get_job(connection, job_id, prefix=prefix))
+
+    def get_events(self, query: GetEvents) -> list[EventRow]:
+        return self._ask(lambda connection: pages.get_events(connection, query))
+
+    def last_event(self) -> tuple[int, int]:
+        return self._ask(pages.last_event)
+
+    def run_times(self, config_names: tuple[str, ...]) -> dict[str, list[float]]:
+        return self._ask(lambda connection: pages.run_times(connection, config_names))
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self.open()
+            assert self._connection is not None
+            return question(self._connection)
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                self.close()
+            raise StoreFailed(explain(error, self._path)) from error
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
+            raise StoreFailed(f"{self._path} holds a row that cannot be read ({error}): {CURE}") from error

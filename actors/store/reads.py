@@ -1,0 +1,95 @@
+"""Rows → what the Scheduler needs to rebuild itself (`Snapshot`)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from gpuyard.actors.model.attempt import Attempt
+from gpuyard.actors.model.clock import epoch, iso
+from gpuyard.actors.model.commit import Hold, Snapshot, StoredKey
+from gpuyard.actors.store import identity
+from gpuyard.actors.store.columns import ATTEMPT_COLUMNS, JOB_READ, attempt_from, from_json, job_from
+from gpuyard.actors.store.tables import LIVE_PHASES
+from gpuyard.actors.store.writes import KEY_SECONDS
+
+WAITS: Final = 100
+
+JOB_FIELDS: Final = ", ".join(f"q.{column}" for column in JOB_READ) + ", s.spec"
+JOBS: Final = f"SELECT {JOB_FIELDS} FROM queue q JOIN job_spec s ON s.id = q.id"
+ACTIVE: Final = f"{JOBS} WHERE q.status IN ('blocked', 'pending', 'running') ORDER BY q.position, q.id"
+ATTEMPTS: Final = f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempt"
+OPEN: Final = "SELECT host, uuid, gpu_index, fence, opened_at FROM gpu_hold WHERE closed_at IS NULL"
+# A live attempt is that of a running job (`admin.check` proves it): no index over phases is needed.
+LIVE: Final = (
+    f"{ATTEMPTS} WHERE phase IN {LIVE_PHASES} AND job_id IN (SELECT job_id FROM queue WHERE status = 'running')"
+    f" UNION {ATTEMPTS} WHERE fence IN (SELECT fence FROM gpu_hold WHERE closed_at IS NULL) ORDER BY 1"
+)
+STARTED: Final = (
+    "SELECT q.queued_at, a.started_at FROM attempt a JOIN queue q ON q.job_id = a.job_id"
+    " WHERE a.number = 1 AND a.started_at IS NOT NULL ORDER BY a.fence DESC LIMIT ?"
+)
+KEYS: Final = "SELECT user_id, key, digest, job_ids, at FROM idempotency WHERE at >= ? ORDER BY at"
+
+
+@contextmanager
+def one_read(connection: sqlite3.Connection) -> Iterator[None]:
+    """All reads of the block see one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def snapshot(connection: sqlite3.Connection, db_id: str, db_epoch: int, now: float) -> Snapshot:
+    """All active state in one read. Raises ValueError where a row is not what our programs write."""
+    with one_read(connection):
+        marks = identity.high_water(connection)
+        return Snapshot(
+            db_id=db_id,
+            db_epoch=db_epoch,
+            next_job=marks.job + 1,
+            next_seq=marks.seq + 1,
+            next_event=marks.event + 1,
+            next_fence=marks.next_fence(db_epoch),
+            jobs=tuple(job_from(row) for row in connection.execute(ACTIVE)),
+            attempts=tuple(attempt_from(row) for row in connection.execute(LIVE)),
+            holds=tuple(_hold(row) for row in connection.execute(OPEN)),
+            settings=_settings(connection),
+            counts=dict(connection.execute("SELECT status, count(*) FROM queue GROUP BY status")),
+            waits=_waits(connection),
+            keys=tuple(_key(row) for row in connection.execute(KEYS, (iso(now - KEY_SECONDS),))),
+        )
+
+
+def attempts_of(connection: sqlite3.Connection, job_ids: list[str]) -> dict[str, list[Attempt]]:
+    """The attempts of these jobs, the oldest first."""
+    found: dict[str, list[Attempt]] = {}
+    marks = ", ".join("?" * len(job_ids))
+    for row in connection.execute(f"{ATTEMPTS} WHERE job_id IN ({marks}) ORDER BY fence", job_ids):
+        found.setdefault(row[1], []).append(attempt_from(row))
+    return found
+
+
+def _settings(connection: sqlite3.Connection) -> dict[str, Any]:
+    rows = connection.execute("SELECT key, value FROM setting")
+    return {key: from_json(value) for key, value in rows if not key.startswith(identity.OWN_PREFIX)}
+
+
+def _waits(connection: sqlite3.Connection) -> tuple[float, ...]:
+    rows = connection.execute(STARTED, (WAITS,)).fetchall()
+    return tuple(max(0.0, epoch(started) - epoch(queued)) for queued, started in reversed(rows))
+
+
+def _hold(row: tuple[Any, ...]) -> Hold:
+    host, uuid, index, fence, at = row
+    return Hold(host=host, uuid=uuid, index=index, fence=fence, at=epoch(at))
+
+
+def _key(row: tuple[Any, ...]) -> StoredKey:
+    user_id, key, digest, job_ids, at = row
+    return StoredKey(user_id=user_id, key=key, digest=digest, job_ids=tuple(from_json(job_ids)), at=epoch(at))
