@@ -141,13 +141,15 @@ def _bytes(name: str, folder: int) -> bytes | None:
     """At most MAX_BYTES + 1 bytes of a plain file of this very folder."""
     if (fd := _open(name, _FILE, folder)) is None:
         return None
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
-        try:
+        with os.fdopen(fd, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
-        except OSError:
-            return None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def _file(name: str, format: str, folder: str, raw: bytes) -> ConfigFile:

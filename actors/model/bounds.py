@@ -35,7 +35,7 @@ CONFIG_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 PROVIDER: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 ENV_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 LABEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
-RETRY_CLASS: Final = r"^(oom|timeout|lost|gpu_fault|requeue|exit:\d{1,3}|signal:[A-Z][A-Z0-9+-]{0,15})$"
+RETRY_CLASS: Final = r"^(oom|timeout|lost|gpu_fault|requeue|exit:[0-9]{1,3}|signal:[A-Z][A-Z0-9+-]{0,15})$"
 
 # Set by gpuyard for every run (DESIGN 5): a value of one's own would break the promise of separate GPUs.
 OUR_ENV: Final = frozenset({"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"})

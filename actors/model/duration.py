@@ -8,7 +8,7 @@ from typing import Final
 LONGEST: Final = 10 * 365 * 86_400.0
 UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
-_NUMBER = r"\d{1,12}(?:\.\d{1,6})?"
+_NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,6})?"
 _PARTS = re.compile(r"\s*".join(f"(?:(?P<{unit}>{_NUMBER}){unit})?" for unit in UNITS))
 _PLAIN = re.compile(_NUMBER)
 _FORM = 'must be a duration such as 3600, "45s", "90m", "1h30m", "12h" or "1d"'

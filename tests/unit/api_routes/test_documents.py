@@ -1,0 +1,132 @@
+"""The OpenAPI document tells the truth: examples fit the answers' types, every route is described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from gpuyard.actors.base import Directory
+from gpuyard.actors.model import limits, views
+from gpuyard.api import answers
+from gpuyard.api.app import create_app
+from gpuyard.api.core import LocalCore
+from gpuyard.api.documents import SHOWN
+from gpuyard.api.examples import EXAMPLES
+from gpuyard.api.settings import Settings
+
+KINDS = {kind.__name__: kind for kind in SHOWN}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(LocalCore(Directory()), Settings()).openapi()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(verb, path, about) for path, verbs in document["paths"].items() for verb, about in verbs.items()]
+
+
+def test_operation_ids_are_unique_and_every_route_has_a_sentence(document: dict[str, Any]) -> None:
+    found = operations(document)
+    ids = [about["operationId"] for _, _, about in found]
+    assert len(set(ids)) == len(ids)
+    assert [path for _, path, about in found if not about.get("description")] == []
+
+
+def test_every_json_route_has_an_example_and_a_schema(document: dict[str, Any]) -> None:
+    for verb, path, about in operations(document):
+        if not path.startswith("/api") or path.endswith("/stream") or path == "/api/events":
+            continue
+        content = about["responses"]["200"]["content"]["application/json"]
+        assert content["example"], (verb, path)
+        assert "$ref" in str(content["schema"]), (verb, path)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                assert value["$ref"].removeprefix("#/components/schemas/") in schemas
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk(document)
+
+
+def test_the_second_name_has_the_same_routes(document: dict[str, Any]) -> None:
+    first = {path.removeprefix("/api/jobs") for path in document["paths"] if path.startswith("/api/jobs")}
+    second = {path.removeprefix("/api/cloud/jobs") for path in document["paths"] if path.startswith("/api/cloud/jobs")}
+    assert first == second - {"/submit"}
+
+
+ANSWERS: dict[str, type[msgspec.Struct]] = {
+    "list_queue": answers.QueueList,
+    "queue_stats": answers.QueueStats,
+    "my_queue": views.MyQueue,
+    "user_queue": views.MyQueue,
+    "queue_position": answers.Position,
+    "submit_job": answers.Submitted,
+    "submit_cloud_job": answers.Submitted,
+    "cancel_waiting_job": answers.Changed,
+    "approve_job": answers.Changed,
+    "reject_job": answers.Changed,
+    "set_priority": answers.Reprioritised,
+    "hold_job": answers.Changed,
+    "release_job": answers.Changed,
+    "get_limits": limits.Limits,
+    "set_limits": answers.LimitsSet,
+    "process_queue": answers.Processed,
+    "clean_up_queue": answers.CleanedUp,
+    "list_jobs": answers.JobList,
+    "get_job": answers.OneJob,
+    "cancel_job": answers.Changed,
+    "cancel_jobs": answers.BulkCancelled,
+    "retry_job": answers.Submitted,
+    "delete_job": answers.Removed,
+    "read_log": answers.Logs,
+    "job_events": answers.Story,
+    "list_configs": answers.ConfigList,
+    "get_config": answers.OneConfig,
+    "validate_config": answers.Validated,
+    "system_status": answers.SystemStatus,
+}
+
+
+def test_each_example_has_a_type_here() -> None:
+    assert set(EXAMPLES) == set(ANSWERS)
+
+
+@pytest.mark.parametrize("operation", sorted(EXAMPLES))
+def test_an_example_is_an_answer(operation: str) -> None:
+    kind = ANSWERS[operation]
+    fields = set(kind.__struct_fields__)
+    assert set(EXAMPLES[operation]) == fields
+    tag = {"type": kind.__struct_config__.tag} if kind.__struct_config__.tag else {}
+    msgspec.convert(_tagged(EXAMPLES[operation]) | tag, kind)
+
+
+def _tagged(example: Any) -> Any:
+    """The tags that views carry on a link, put back: public answers have none."""
+    if isinstance(example, list):
+        return [_tagged(item) for item in example]
+    if not isinstance(example, dict):
+        return example
+    found = {key: _tagged(value) for key, value in example.items()}
+    for kind in (
+        views.AttemptView,
+        views.LocalStats,
+        views.WorkersStats,
+        answers.JobWithStory,
+        answers.Job,
+        views.Entry,
+    ):
+        if set(kind.__struct_fields__) == set(found):
+            return found | {"type": kind.__struct_config__.tag}
+    return found
