@@ -1,0 +1,88 @@
+"""What may be asked over the local link, of whom, and what the answer is: the one table.
+
+It is the allow-list of the link (all else answers `Unsupported`) and how both ends know an answer's type. A new
+command of the Frontend needs its row here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gpuyard.actors.model import commands as c
+from gpuyard.actors.model import names
+from gpuyard.actors.model import views as v
+from gpuyard.actors.model.commit import EventRow
+from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.model.message import Message, Ping
+
+Calls = dict[type[Message], Any]
+
+EVERY_ACTOR: Final = frozenset(
+    {
+        names.STORE,
+        names.HISTORY,
+        names.SCHEDULER,
+        names.KEEPER,
+        names.LOGS,
+        names.GPUS,
+        names.WORKERS,
+        names.CLOUD,
+        names.LINK,
+    }
+)
+
+# Of every actor.
+COMMON: Calls = {Ping: bool, c.Ready: bool}
+
+SCHEDULER: Calls = {
+    c.SubmitJob: v.JobAccepted | v.JobRefused,
+    c.SubmitJobs: list[v.JobAccepted | v.JobRefused],
+    c.CancelJob: v.JobChanged,
+    c.CancelJobs: v.JobsCancelled,
+    c.SetPriority: v.PriorityChanged,
+    c.HoldJob: v.JobChanged,
+    c.ReleaseJob: v.JobChanged,
+    c.ApproveJob: v.JobChanged,
+    c.RejectJob: v.JobChanged,
+    c.ProcessQueue: v.QueueProcessed,
+    c.SetLimits: Limits,
+    c.CleanUp: v.JobsDeleted,
+    c.DeleteJob: v.JobsDeleted,
+    c.GetQueue: v.QueuePage,
+    c.GetEntries: list[v.Entry],
+    c.GetStats: v.Stats,
+    c.GetMyQueue: v.MyQueue,
+    c.GetPosition: v.PositionView,
+    c.GetLimits: Limits,
+    c.GetGpus: v.GpuPage,
+}
+HISTORY: Calls = {
+    c.ListJobs: v.HistoryPage,
+    c.GetJob: v.JobRecord,
+    c.GetEvents: list[EventRow],
+    c.GetRunTimes: dict[str, list[float]],
+    c.GetLastEvent: tuple[int, int],
+}
+
+BY_ACTOR: dict[str, Calls] = {
+    names.SCHEDULER: SCHEDULER,
+    names.HISTORY: HISTORY,
+    names.LOGS: {c.ReadLog: v.LogChunk},
+    names.GPUS: {c.SetGpuAside: bool},
+    names.CLOUD: {c.ListProviders: list[v.ProviderView]},
+    names.WORKERS: {c.ListWorkers: list[v.WorkerView]},
+    names.LINK: {c.GetActorStats: v.ActorStats},
+}
+
+
+def allowed(to: str) -> Calls:
+    """The messages that `to` may be asked, with their answers' types; empty for one that may not be asked."""
+    return COMMON | BY_ACTOR.get(to, {}) if to in EVERY_ACTOR else {}
+
+
+def answers() -> Calls:
+    """Every message of the link with its answer's type."""
+    found = dict(COMMON)
+    for calls in BY_ACTOR.values():
+        found |= calls
+    return found
