@@ -48,7 +48,8 @@ class LocalGPUAllocator(Actor):
         self._unreachable: dict[int, str] = {}
         self._observed_at = -math.inf
         self._error: str | None = None
-        self._asked_at: float | None = None
+        self._asked_at = -math.inf
+        self._pending = False
         self._tried = False
         self._look = 0
 
@@ -63,8 +64,8 @@ class LocalGPUAllocator(Actor):
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
             case FdReady():
-                self._collect()
-                self._schedule()
+                if self._collect():
+                    self._schedule()
             case Look(number=number):
                 if number == self._look:
                     self._read()
@@ -88,31 +89,31 @@ class LocalGPUAllocator(Actor):
 
     def _read(self) -> None:
         """Collect what is there, and ask for the next reading."""
-        self._collect()
-        self._begin()
-        # A probe without a descriptor has its answer at once.
-        if self._probe.fd is None:
+        at_once = self._probe.fd is None
+        if not at_once:
+            self._collect()
+        now = self.clock.monotonic()
+        if self._probe.ask():
+            self._asked_at = now
+        self._pending = True
+        if at_once:
             self._collect()
         self._schedule()
 
-    def _begin(self) -> None:
-        if self._asked_at is None:
-            self._asked_at = self.clock.monotonic()
-        self._probe.ask()
-
-    def _collect(self) -> None:
-        if self._asked_at is None:
-            return
+    def _collect(self) -> bool:
+        """True when there was a reading."""
         try:
             reading = self._probe.take()
         except ProbeFailed as error:
             self._failed(error)
-            return
+            return False
         if reading is not None:
-            began, self._asked_at = self._asked_at, None
-            self._observe(reading, began)
+            self._pending = False
+            self._observe(reading)
+        return reading is not None
 
-    def _observe(self, reading: Reading, began: float) -> None:
+    def _observe(self, reading: Reading) -> None:
+        began = self._asked_at
         seen = self._watch.observe(reading, began)
         if self._error is not None:
             log.info("GPUs answer again")
@@ -126,8 +127,7 @@ class LocalGPUAllocator(Actor):
 
     def _failed(self, error: ProbeFailed) -> None:
         """The facts stay as they were, and grow too old to hand anything out."""
-        self._tried = True
-        self._asked_at = None
+        self._tried, self._pending = True, False
         if error.detail != self._error:
             log.warning("GPUs cannot be read: %s", error)
             self._error = error.detail
@@ -136,7 +136,7 @@ class LocalGPUAllocator(Actor):
     def _schedule(self) -> None:
         """The next look: regular, or sooner for a release."""
         self._look += 1
-        in_vain = self._asked_at is not None or self._error is not None
+        in_vain = self._pending or self._error is not None
         pause = self._settings.poll if in_vain else min(self._settings.poll, self._watch.pause())
         self.inbox.after(pause, Look(number=self._look))
 

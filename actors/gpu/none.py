@@ -14,8 +14,8 @@ class NoProbe:
     at_once = True
     fd: int | None = None
 
-    def ask(self) -> None:
-        """Nothing to begin."""
+    def ask(self) -> bool:
+        return True
 
     def take(self) -> Reading | None:
         return Reading()

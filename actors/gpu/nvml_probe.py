@@ -56,13 +56,16 @@ class NvmlProbe:
     def note(self, running: Mapping[str, int]) -> None:
         """Real GPUs show their load by themselves."""
 
-    def ask(self) -> None:
+    def ask(self) -> bool:
         self._wanted = True
         now = time.monotonic()
-        if self._helper is None and now >= self._not_before and not self._anyone_leaving():
-            self._start(now)
-        elif self._open and self._asked_at is None:
+        if self._open and self._asked_at is not None:
+            return False
+        if self._open:
             self._request(now)
+        elif self._helper is None and now >= self._not_before and not self._anyone_leaving():
+            self._start(now)
+        return True
 
     def take(self) -> Reading | None:
         reading = None

@@ -39,8 +39,8 @@ class GpuProbe(Protocol):
     def fd(self) -> int | None:
         """Readable when `take` may have something; None when it has at once. The same for the probe's life."""
 
-    def ask(self) -> None:
-        """Begin a reading, unless one is under way."""
+    def ask(self) -> bool:
+        """Begin a reading, unless one is under way. False when the one that comes next began before this call."""
 
     def take(self) -> Reading | None:
         """The reading that was asked for, None while it is under way. Raises ProbeFailed.

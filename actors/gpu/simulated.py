@@ -73,8 +73,9 @@ class SimulatedProbe:
         self._leaks: set[str] = set()
         self._reported: dict[str, int] = {}
 
-    def ask(self) -> None:
-        """Nothing to begin: `take` reads."""
+    def ask(self) -> bool:
+        """`take` does the reading."""
+        return True
 
     def take(self) -> Reading | None:
         try:
