@@ -12,7 +12,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol
@@ -112,10 +113,16 @@ class LocalRef:
                 raise Unavailable(f"{self.name} is not running: try again shortly")
             ref.tell(Request(message, reply))
         except pykka.ActorDeadError:
-            reply.set_exception(Unavailable(f"{self.name} is restarting: try again shortly"))
+            _fail(reply, Unavailable(f"{self.name} is restarting: try again shortly"))
         except GpuyardError as error:
             reply.set_exception(error)
         return reply
+
+
+def _fail(reply: Reply, error: GpuyardError) -> None:
+    """Unless it was answered already, perhaps by another thread this moment."""
+    with suppress(InvalidStateError):
+        reply.set_exception(error)
 
 
 class _Later:
@@ -187,6 +194,7 @@ class Actor(pykka.ThreadingActor):
             self.started()
         except BaseException as error:
             self.context.crashed(self.name, error)
+            self._turn_away()
             raise RuntimeError(f"{self.name} could not start: {error}") from error
 
     def on_receive(self, message: Any) -> Any:
@@ -195,10 +203,10 @@ class Actor(pykka.ThreadingActor):
         try:
             answer = self._dispatch(body, reply)
         except GpuyardError as error:
-            self._fail(reply, error, body)
+            self._decline(reply, error, body)
         except BaseException as error:
             log.exception("%s failed at %s", self.name, type(body).__name__)
-            self._fail(reply, Internal(f"{self.name} failed and is restarted: try again shortly"), body)
+            self._decline(reply, Internal(f"{self.name} failed and is restarted: try again shortly"), body)
             self.context.crashed(self.name, error)
             raise RuntimeError(f"{self.name} ended at {type(body).__name__}") from error
         else:
@@ -215,11 +223,11 @@ class Actor(pykka.ThreadingActor):
             case _:
                 return self.handle(message, reply)
 
-    def _fail(self, reply: Reply | None, error: GpuyardError, message: Message) -> None:
+    def _decline(self, reply: Reply | None, error: GpuyardError, message: Message) -> None:
         if reply is None:
             log.warning("%s refused %s: %s", self.name, type(message).__name__, error)
-        elif not reply.done():
-            reply.set_exception(error)
+        else:
+            _fail(reply, error)
 
     def on_stop(self) -> None:
         self.stopped()
@@ -238,10 +246,11 @@ class Actor(pykka.ThreadingActor):
 
     def _turn_away(self) -> None:
         """Answer those who wait behind the end; pykka would leave them waiting."""
+        self.inbox.close()
         while not self.inbox.empty():
             message = self.inbox.get().message
-            if isinstance(message, Request) and not message.reply.done():
-                message.reply.set_exception(Unavailable(f"{self.name} is stopping: try again shortly"))
+            if isinstance(message, Request):
+                _fail(message.reply, Unavailable(f"{self.name} is stopping: try again shortly"))
 
 
 def start(actor_class: type[Actor], context: Context, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:

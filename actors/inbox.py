@@ -15,6 +15,7 @@ import time
 from collections import deque
 from typing import Any
 
+from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from gpuyard.actors.model.errors import Busy
@@ -41,6 +42,7 @@ class Inbox:
         self._ready: deque[int] = deque()
         self._served = 0
         self._sleeping = False
+        self._closed = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
@@ -53,8 +55,15 @@ class Inbox:
         if len(self._queue) >= self._limit:
             raise Busy(f"an inbox holds {self._limit} messages: try again shortly")
         self._queue.append(envelope)
+        if self._closed:
+            # Looked at after the append: whoever closes drains after closing, so no message falls in between.
+            raise ActorDeadError("the actor has ended")
         if self._sleeping:
             os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """From now on `put` raises ActorDeadError; drain afterwards."""
+        self._closed = True
 
     def get(self) -> Envelope[Any]:
         while True:
