@@ -23,11 +23,11 @@ from gpuyard.actors.gpu.probe import Answer
 PR_SET_PDEATHSIG = 1
 
 
-def main(jobs_dir: str | None, requests: BinaryIO, answers: BinaryIO) -> int:
+def main(data_dir: str | None, requests: BinaryIO, answers: BinaryIO) -> int:
     """Serve until `requests` ends (0), or until the driver as a whole fails (1)."""
     nvml: Nvml | None = None
     try:
-        nvml = Nvml(Owners(jobs_dir))
+        nvml = Nvml(Owners(data_dir))
         _say(answers, Answer())
         for _ in requests:
             _say(answers, Answer(reading=nvml.read()))

@@ -100,9 +100,9 @@ class NvmlProbe:
 
     def _start(self, now: float) -> None:
         data_dir = self._settings.data_dir
-        jobs_dir = str(data_dir.absolute() / "jobs") if data_dir is not None else ""
+        folder = str(data_dir.absolute()) if data_dir is not None else ""
         self._helper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "gpuyard.actors.gpu.nvml_helper", jobs_dir, str(os.getpid())],
+            [sys.executable, "-P", "-m", "gpuyard.actors.gpu.nvml_helper", folder, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._env,

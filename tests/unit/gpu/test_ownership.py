@@ -39,40 +39,47 @@ def run_env(folder: Path, fence: int) -> dict[str, str]:
 
 def test_a_process_of_a_run_is_known_by_its_fence(tmp_path: Path) -> None:
     with running(**run_env(tmp_path, 17)) as (program, _):
-        seen = Owners(str(tmp_path / "jobs")).describe(program.pid, 5, graphics=False)
+        seen = Owners(str(tmp_path)).describe(program.pid, 5, graphics=False)
     assert (seen.fence, seen.memory_bytes, seen.seen, seen.user) == (17, 5, True, getpass.getuser())
     assert seen.name.startswith("python")
 
 
-def test_one_that_cleared_its_environment_is_known_by_its_parent(tmp_path: Path) -> None:
-    code = f"""
+PARENT = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {WAIT!r}], stdin=sys.stdin, stdout=subprocess.PIPE, env={{}})
 child.stdout.readline()
 print(child.pid, flush=True)
 sys.exit(child.wait())
 """
-    with running(code, **run_env(tmp_path, 17)) as (program, line):
-        assert Owners(str(tmp_path / "jobs")).describe(int(line), None, graphics=False).fence == 17
+
+
+def test_one_that_cleared_its_environment_is_known_by_its_parent_and_stays_known_without(tmp_path: Path) -> None:
+    owners = Owners(str(tmp_path))
+    with running(PARENT, **run_env(tmp_path, 17)) as (program, line):
+        child = int(line)
+        assert owners.describe(child, None, graphics=False).fence == 17
+        program.kill()
+        program.wait()
+        assert Owners(str(tmp_path)).describe(child, None, graphics=False).fence is None
+        assert owners.describe(child, None, graphics=False).fence == 17
+        owners.forget_all_but({child + 1})
+        assert owners.describe(child, None, graphics=False).fence is None
+
+
+def test_one_whose_keeper_holds_the_lock_is_of_that_run_whatever_its_environment_says(tmp_path: Path) -> None:
+    lock = tmp_path / "runs" / "23" / "lock"
+    lock.parent.mkdir(parents=True)
+    with running(f"keep = open({str(lock)!r}, 'w')\n" + PARENT) as (program, line):
+        assert Owners(str(tmp_path)).describe(int(line), None, graphics=False).fence == 23
+        assert Owners(str(tmp_path / "theirs")).describe(int(line), None, graphics=False).fence is None
         assert program.stdin is not None
         program.stdin.close()
         program.wait()
 
 
-def test_one_that_is_known_stays_known_when_its_parent_is_gone(tmp_path: Path) -> None:
-    """Its environment may be overwritten too (setproctitle): it is remembered."""
-    owners = Owners(str(tmp_path / "jobs"))
-    with running(**run_env(tmp_path, 17)) as (program, _):
-        owners.describe(program.pid, None, graphics=False)
-        owners.forget_all_but({program.pid})
-        assert owners._fences
-    owners.forget_all_but(set())
-    assert not owners._fences
-
-
 def test_a_run_of_another_server_is_not_ours(tmp_path: Path) -> None:
     with running(**run_env(tmp_path / "theirs", 17)) as (program, _):
-        assert Owners(str(tmp_path / "ours" / "jobs")).describe(program.pid, None, graphics=False).fence is None
+        assert Owners(str(tmp_path / "ours")).describe(program.pid, None, graphics=False).fence is None
         assert Owners().describe(program.pid, None, graphics=False).fence == 17
 
 
