@@ -406,7 +406,10 @@ class WatchGpus(Message, frozen=True, kw_only=True):
 class WatchRelease(Message, frozen=True, kw_only=True):
     """The run `fence` ended: say GpuEmptied as soon as these GPUs are empty; after 60 s quarantine them.
 
-    From: Scheduler. To: LocalGPUAllocator. Repeat: by fence, harmless.
+    Answered by GpuEmptied, maybe in parts. Sent for simulated GPUs too, whose load it ends.
+
+    From: Scheduler. To: LocalGPUAllocator. Repeat: by fence, harmless (asked again after the answer, it is answered
+    again).
     """
 
     fence: int
@@ -415,6 +418,8 @@ class WatchRelease(Message, frozen=True, kw_only=True):
 
 class WatchStart(Message, frozen=True, kw_only=True):
     """The run `fence` starts on these GPUs: look again in 5 s for foreign processes. From: Scheduler.
+
+    Sent for every live run after a rebuild too: the allocator learns whose the GPUs are, and shows their load.
 
     To: LocalGPUAllocator. Answered by ForeignSeen only when there is one. Repeat: by fence, harmless.
     """

@@ -108,7 +108,8 @@ class GpuFacts(Message, frozen=True, kw_only=True):
 class GpuEmptied(Message, frozen=True, kw_only=True):
     """No process of the run is left on these GPUs and their memory is back. From: LocalGPUAllocator.
 
-    To: Scheduler. Repeat: harmless. Also told when they are quarantined instead (the fact says so).
+    To: Scheduler. Repeat: harmless. Also told when they are quarantined instead, or when a foreigner has taken them
+    over (the facts, told just before, say so). The GPUs of a run may come in parts.
     """
 
     fence: int

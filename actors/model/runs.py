@@ -6,9 +6,10 @@ from typing import Any
 
 from gpuyard.actors.model import names, policy
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase
-from gpuyard.actors.model.commands import ForgetRun, WantedComplete, WantRun, WantStop, WatchRelease
+from gpuyard.actors.model.commands import ForgetRun, WantedComplete, WantRun, WantStop, WatchRelease, WatchStart
 from gpuyard.actors.model.commit import UpdateJob
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, ForeignSeen, GpuEmptied, GpuFacts, OrphanSeen
+from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.job import Job, JobEvent, Status
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.shapes import Pool, pool_of
@@ -125,11 +126,14 @@ def backoff(attempt: int) -> float:
 
 
 def _give_back(yard: Yard, attempt: Attempt, now: Now, out: Outbox) -> None:
-    """T8 at once where GPUs are known to be empty (none, or simulated); else once the allocator has looked."""
+    """T8 at once where GPUs are known to be empty (none, or simulated); else once the allocator has looked.
+
+    Simulated GPUs are told too: their load ends with the run."""
     if yard.ledger.at_once:
         yard.release(attempt.fence, (), now, out)
     elif attempt.gpus and attempt.host == LOCAL_HOST:
         yard.ledger.start_releasing(attempt.fence)
+    if attempt.gpus and attempt.host == LOCAL_HOST:
         uuids = tuple(gpu.uuid for gpu in attempt.gpus)
         out.tell(names.GPUS, WatchRelease(fence=attempt.fence, uuids=uuids, cause=out.cause))
 
@@ -146,9 +150,9 @@ def emptied(yard: Yard, event: GpuEmptied, now: Now, out: Outbox) -> None:
 def facts_changed(yard: Yard, facts: GpuFacts, now: Now, out: Outbox) -> None:
     """New facts about GPUs; what became free starts the next job."""
     was_fresh = yard.ledger.fresh(now.monotonic)
-    before = {fact.uuid: (fact.usable, fact.fault, fact.foreign) for fact in yard.ledger.facts.values()}
+    before = {fact.uuid: _standing(fact) for fact in yard.ledger.facts.values()}
     changed = yard.ledger.learn(facts)
-    after = {fact.uuid: (fact.usable, fact.fault, fact.foreign) for fact in yard.ledger.facts.values()}
+    after = {fact.uuid: _standing(fact) for fact in yard.ledger.facts.values()}
     if before != after and before:
         for uuid in sorted(set(before) | set(after)):
             if before.get(uuid) != after.get(uuid):
@@ -158,6 +162,11 @@ def facts_changed(yard: Yard, facts: GpuFacts, now: Now, out: Outbox) -> None:
                 out.lazy.append(row)
     if changed or not was_fresh:
         policy.start_what_may(yard, now, out)
+
+
+def _standing(fact: GpuFact) -> tuple[Any, ...]:
+    """What a GPU's story tells of: not the memory of foreigners, which changes with every reading."""
+    return fact.usable, fact.fault, tuple(process.pid for process in fact.foreign)
 
 
 def foreign_seen(yard: Yard, event: ForeignSeen, now: Now, out: Outbox) -> None:
@@ -183,6 +192,9 @@ def want_all(yard: Yard, out: Outbox) -> None:
     for attempt in live:
         job = yard.jobs[attempt.job_id]
         out.tell(names.KEEPER, WantRun(run=run_spec(job, attempt), started=attempt.started_at is not None))
+        if attempt.gpus:
+            uuids = tuple(gpu.uuid for gpu in attempt.gpus)
+            out.tell(names.GPUS, WatchStart(fence=attempt.fence, uuids=uuids))
         if attempt.phase is Phase.STOPPING:
             out.tell(names.KEEPER, WantStop(fence=attempt.fence, reason=attempt.stop_reason or "cancelled"))
     out.tell(names.KEEPER, WantedComplete(fences=tuple(attempt.fence for attempt in live)))
