@@ -22,13 +22,12 @@ def resolve_all(client: Client, prefixes: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(resolve(client, prefix) for prefix in prefixes))
 
 
-def find(client: Client, prefix: str, what: str = "") -> dict[str, Any]:
+def find(client: Client, prefix: str) -> dict[str, Any]:
     """The whole job that `prefix` means, with its attempts and events. Raises Failure (5)."""
-    if not prefix.isalnum():
+    if not prefix.replace("-", "").isalnum():
         raise Failure(f"{prefix!r} is not a job's id", "ids are letters and digits", "", ExitCode.NOT_FOUND)
-    query = {"prefix": True} if len(prefix) < FULL_LENGTH else None
-    what = what or f"there is no job {prefix}"
-    job: dict[str, Any] = client.get(f"/api/jobs/{segment(prefix)}", query=query, what=what)["job"]
+    what = f"the job {prefix} cannot be found"
+    job: dict[str, Any] = client.get(f"/api/jobs/{segment(prefix)}", what=what)["job"]
     return job
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from gpuyard.cli import ids, sse, terminal
 from gpuyard.cli.exits import ExitCode, job_exit
-from gpuyard.cli.http import ApiError, Client, segment
+from gpuyard.cli.http import Client, segment
 from gpuyard.cli.jobs import TERMINAL, label, note
 from gpuyard.cli.text import clean_line, span
 
@@ -24,71 +24,50 @@ LONGEST_PAUSE = 1.0
 
 def print_line(line: str) -> None:
     """A log line on stdout: as it is into a pipe, harmless on a terminal."""
-    click.echo(clean_line(line) if terminal.is_terminal() else line)
+    click.echo(clean_line(line) if terminal.is_terminal() else line, color=True)
 
 
 def notice(text: str) -> None:
     terminal.say(f"gpuyard: {text}")
 
 
-def to_the_end(
-    client: Client, job_id: str, *, line: Line | None = None, deadline: float | None = None, tell_waits: bool = True
-) -> Job | None:
+def to_the_end(client: Client, job_id: str, *, line: Line | None = None, deadline: float | None = None) -> Job | None:
     """The job once it has ended; None when `deadline` (monotonic seconds) comes first.
 
-    With `line` each log line of each attempt is handed to it. While the job waits, a new reason is told on stderr.
+    With `line` each line of its log is handed over, attempt after attempt. While the job waits, each new reason is
+    told on stderr.
     """
-    followed = 0
     told = ""
     pause = SHORTEST_PAUSE
     while True:
         job = ids.find(client, job_id)
-        if line is not None:
-            for number in _attempts(job):
-                if number > followed:
-                    follow_attempt(client, job_id, number, line)
-                    followed, pause = number, SHORTEST_PAUSE
+        if line is not None and (job.get("attempts") or job["status"] == "running"):
+            for event in stream(client, job_id):
+                line(event.data)
+            line = None
+            continue
         if job["status"] in TERMINAL:
             return job
-        if tell_waits and job["status"] in ("pending", "blocked"):
-            reasons = job.get("reasons") or []
-            code = str(reasons[0].get("code")) if reasons else ""
-            if code and code != told:
-                told = code
-                notice(f"{job_id} waits: {note(job)}")
-        if deadline is not None and time.monotonic() >= deadline:
+        reasons = job.get("reasons") or []
+        if reasons and job["status"] != "running" and reasons[0].get("code") != told:
+            told = str(reasons[0].get("code"))
+            notice(f"{job_id} waits: {note(job)}")
+        left = LONGEST_PAUSE if deadline is None else deadline - time.monotonic()
+        if left <= 0:
             return None
-        if deadline is not None:
-            pause = min(pause, max(0.0, deadline - time.monotonic()))
-        time.sleep(pause)
+        time.sleep(min(pause, left))
         pause = min(LONGEST_PAUSE, pause * 1.4)
 
 
-def _attempts(job: Job) -> list[int]:
-    """The numbers of the attempts that have, or had, a log."""
-    found = {int(attempt["number"]) for attempt in job.get("attempts") or [] if attempt.get("number")}
-    if job["status"] == "running":
-        found.add(int(job.get("attempt") or 1))
-    return sorted(found)
-
-
-def follow_attempt(client: Client, job_id: str, number: int, line: Line) -> None:
-    """Hand over the log lines of one attempt until it has ended; a log that is gone has none."""
-    what = f"the log of {job_id} cannot be followed"
-    try:
-        for event in stream(client, job_id, {"attempt": number}, what):
-            if event.kind == "done":
-                return
-            line(event.data)
-    except ApiError as error:
-        if error.exit_code != ExitCode.NOT_FOUND:
-            raise
-
-
-def stream(client: Client, job_id: str, query: dict[str, Any], what: str = "") -> Any:
-    """The events of a job's log: a line each (`message`), then `done` with its status."""
+def stream(client: Client, job_id: str, attempt: int | None = None, tail: int | None = None) -> Iterator[sse.Event]:
+    """A job's log, an event a line, until the job (or that attempt) has ended; from the start or the last lines."""
     path = f"/api/jobs/{segment(job_id)}/logs/stream"
-    return sse.follow(client, path, query=query, what=what, notice=notice)
+    query = {"attempt": attempt, "tail": tail}
+    what = f"the log of {job_id} cannot be followed"
+    for event in sse.follow(client, path, query=query, what=what, notice=notice):
+        if event.kind == "done":
+            return
+        yield event
 
 
 def tell_end(job: Job) -> None:

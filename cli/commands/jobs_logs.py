@@ -20,20 +20,19 @@ from gpuyard.cli.text import clean_line
 def logs(ctx: click.Context, /, job: str, follow: bool, tail: int | None, attempt: int | None, client: Client) -> None:
     """Print what JOB wrote to stdout and stderr: the last 64 KiB, or --tail lines.
 
-    With -f the whole log, then what comes, across attempts and server restarts, until the job has ended. Ctrl-C ends
-    the following, not the job. On a terminal control characters are made visible; a pipe gets the bytes as they are.
+    With -f the whole log (or from the last --tail lines on) of all attempts, then what comes, across server restarts,
+    until the job has ended. Ctrl-C ends the following, not the job. On a terminal control characters are made visible;
+    a pipe gets them as they are.
     """
     job_id = ids.resolve(client, job)
     if not follow:
         _print(_tail(client, job_id, tail, attempt))
         return
     try:
-        if attempt is not None:
-            watch.follow_attempt(client, job_id, attempt, watch.print_line)
-        else:
-            ended = watch.to_the_end(client, job_id, line=watch.print_line)
-            assert ended is not None
-            watch.tell_end(ended)
+        for event in watch.stream(client, job_id, attempt, tail):
+            watch.print_line(event.data)
+        if attempt is None:
+            watch.tell_end(ids.find(client, job_id))
     except KeyboardInterrupt:
         ctx.exit(watch.leave(job_id))
 
@@ -46,7 +45,7 @@ def _tail(client: Client, job_id: str, tail: int | None, attempt: int | None) ->
 
 def _print(text: str) -> None:
     if not terminal.is_terminal():
-        click.echo(text, nl=False)
+        click.echo(text, nl=False, color=True)
         return
     for line in text.split("\n")[: -1 if text.endswith("\n") else None]:
         click.echo(clean_line(line))

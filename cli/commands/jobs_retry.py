@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+
 import click
 
 from gpuyard.cli import ids
 from gpuyard.cli.http import Client, segment
 from gpuyard.cli.options import client_options, output_options
 from gpuyard.cli.output import Output, emit_list
+from gpuyard.cli.submission import refusal
 from gpuyard.cli.tables import Column, Table
 from gpuyard.cli.text import clean
 
@@ -20,7 +23,11 @@ def retry(client: Client, out: Output, jobs: tuple[str, ...]) -> None:
     """Submit failed or cancelled jobs again: each becomes a new job of the same description."""
     answers = []
     for job_id in ids.resolve_all(client, jobs):
-        answer = client.post(f"/api/jobs/{segment(job_id)}/retry", what=f"{job_id} cannot be retried")
+        path, what = f"/api/jobs/{segment(job_id)}/retry", f"{job_id} cannot be retried"
+        answer = client.post(path, what=what, key=secrets.token_hex(16))
+        refused = refusal(answer)
+        if refused is not None:
+            raise refused
         answers.append({"retry_of": job_id, **answer})
     emit_list(
         out,

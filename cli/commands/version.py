@@ -22,7 +22,8 @@ def version(client: Client, out: Output) -> None:
     """Show the version of this command, of Python, and of the server where one answers."""
     found: dict[str, Any] = {"gpuyard": __version__, "python": platform.python_version(), "server": None}
     try:
-        found["server"] = server_version(client.twin(timeout=2.0))
+        with client.twin(timeout=2.0) as quick:
+            found["server"] = server_version(quick)
     except Failure:
         pass
     emit_one(out, found, view=lambda item: tables.show_facts([(k, v or "does not answer") for k, v in item.items()]))
