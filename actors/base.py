@@ -190,6 +190,8 @@ class Actor(pykka.ThreadingActor):
     # --- pykka's hooks; each runs in the actor's own thread ---
 
     def on_start(self) -> None:
+        # Known by name before it speaks: whoever answers a question asked in `started` must find the asker.
+        self.context.directory.put(self.name, self.actor_ref)
         try:
             self.started()
         except BaseException as error:
@@ -254,7 +256,7 @@ class Actor(pykka.ThreadingActor):
 
 
 def start(actor_class: type[Actor], context: Context, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:
-    """Start an actor under its context's name and put it into the directory."""
+    """Start an actor under its context's name; it puts itself into the directory."""
     ref = actor_class.start(context, *args, **kwargs)
     context.directory.put(context.name, ref)
     return ref
