@@ -172,7 +172,7 @@ class NvmlProbe:
         if not self._open and waited >= self._settings.start_timeout:
             self._fail(f"NVML did not start within {self._settings.start_timeout:g} s")
         if not self._open and waited >= self._settings.timeout:
-            raise ProbeFailed(f"NVML has been starting for {waited:.0f} s")
+            raise ProbeFailed(f"NVML is starting: the driver has not answered for {self._settings.timeout:g} s")
 
     def _maybe_reopen(self, reading: Reading) -> None:
         """A GPU that comes back shows only to those who open NVML anew."""

@@ -37,7 +37,8 @@ class GpuFact(msgspec.Struct, frozen=True, kw_only=True):
 
     `foreign` lists compute processes from outside the queue, `tolerated` those that the settings let pass
     (GPUYARD_GPU_EXTERNAL=warn). `fault` is set when the GPU must not be handed out (memory left behind, Xid, ECC,
-    lost), in words. Memory in bytes, `utilization` in percent. A MIG device's index is 100 · (its GPU's + 1) + n.
+    lost), in words. Memory in bytes, `utilization` in percent. A MIG device's index is 100 · (its GPU's + 1) + n;
+    that of a missing GPU whose place another has taken is -1.
     """
 
     uuid: str

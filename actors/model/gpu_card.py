@@ -130,7 +130,7 @@ class Card:
             mig=last.mig,
         )
         if not self.here:
-            return replace(base, missing=True, fault=last.lost or "the driver does not list it any more")
+            return replace(base, missing=True, fault=self._why_missing())
         foreign = self.foreign()
         return replace(
             base,
@@ -142,6 +142,9 @@ class Card:
             tolerated=foreign if self.rules.external == "warn" else (),
             fault="; ".join(self._faults()) or None,
         )
+
+    def _why_missing(self) -> str:
+        return (self.read.lost if self.read else None) or "the driver does not list it any more"
 
     def _faults(self) -> Iterator[str]:
         if self.last.error:

@@ -149,7 +149,7 @@ class GpuWatch:
             if card.left_by is not None and card.empty_of(card.left_by):
                 card.left_by = None
             card.learn_idle()
-        facts = [card.fact() for card in self._cards.values()]
+        facts = _with_own_index([card.fact() for card in self._cards.values()])
         facts += _placeholders(unreachable, {fact.index for fact in facts if fact.missing})
         return tuple(sorted(facts, key=lambda fact: (fact.index, fact.uuid)))
 
@@ -222,6 +222,12 @@ def _unreached(card: Card, reading: Reading) -> ReadGpu | None:
     """A known card that the driver still counts but cannot name any more; None when it does not even count it."""
     why = reading.unreachable.get(card.last.index)
     return None if why is None else replace(card.last, lost=why, processes=())
+
+
+def _with_own_index(facts: list[GpuFact]) -> list[GpuFact]:
+    """A missing card whose place another card has taken since (the driver counts anew) has no index any more."""
+    taken = {fact.index for fact in facts if not fact.missing}
+    return [replace(fact, index=-1) if fact.missing and fact.index in taken else fact for fact in facts]
 
 
 def _placeholders(unreachable: dict[int, str], missing: set[int]) -> list[GpuFact]:
