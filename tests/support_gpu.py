@@ -69,9 +69,11 @@ class Allocator:
 
     def start(self, fence: int, *uuids: str) -> None:
         self.tell(WatchStart(fence=fence, uuids=uuids))
+        assert self.answers(), "it has been taken in"
 
     def release(self, fence: int, *uuids: str) -> None:
         self.tell(WatchRelease(fence=fence, uuids=uuids))
+        assert self.answers(), "it has been taken in"
 
     def set_aside(self, uuid: str, action: Any) -> Any:
         return self.ask(SetGpuAside(uuid=uuid, action=action))

@@ -87,6 +87,7 @@ class Script:
         self.gpus: list[FakeGpu] = []
         self._rules: list[str] = []
         self._xids = 0
+        self._hangs = path.with_name(f"{path.name}.hangs")
         self.write()
 
     def env(self, base: dict[str, str] | None = None) -> dict[str, str]:
@@ -187,8 +188,12 @@ class Script:
         self._rule(f"fail {function} {code}", gpu)
 
     def hang(self, function: str, gpu: FakeGpu | None = None) -> None:
-        """Calls of this function do not return until `heal`."""
+        """Calls of this function do not return until `heal`; `is_hanging` once one does not."""
+        self._hangs.unlink(missing_ok=True)
         self._rule(f"hang {function}", gpu)
+
+    def is_hanging(self) -> bool:
+        return self._hangs.exists()
 
     def crash(self, function: str, gpu: FakeGpu | None = None) -> None:
         """Calls of this function abort the process."""

@@ -148,6 +148,15 @@ static Device *find(const Slot *slot) {
     return NULL;
 }
 
+/* So that a test can wait for it: a file beside the script. */
+static void note_hang(void) {
+    char path[4096];
+    const char *script = getenv("FAKE_NVML_SCRIPT");
+    snprintf(path, sizeof path, "%s.hangs", script ? script : "");
+    FILE *file = fopen(path, "w");
+    if (file) fclose(file);
+}
+
 /* Begin a call: read the file, obey its rules. `slot` is NULL for calls that name no device. */
 static int enter(const char *function, const Slot *slot, Device **device) {
     for (;;) {
@@ -160,6 +169,7 @@ static int enter(const char *function, const Slot *slot, Device **device) {
         }
         if (code > 0) return code;
         if (code == 0) break;
+        note_hang();
         usleep(2000);
     }
     if (!opened && strncmp(function, "nvmlInit", 8)) return UNINITIALIZED;
