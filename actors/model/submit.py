@@ -76,8 +76,10 @@ def check_priority(value: int, by: Viewer) -> None:
 
 
 def _check_room(yard: Yard, by: Viewer, more: int) -> None:
-    waiting = sum(job.status is not Status.RUNNING for job in yard.active_by_user.get(by.user_id, {}).values())
-    if not by.is_admin and waiting + more > USER_MAX_PENDING:
+    if by.is_admin:
+        return
+    waiting = yard.waiting_of(by.user_id)
+    if waiting + more > USER_MAX_PENDING:
         raise TooManyPending(f"{waiting} of your jobs wait already, of at most {USER_MAX_PENDING}")
 
 

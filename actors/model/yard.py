@@ -69,6 +69,7 @@ class Yard:
         self.running: dict[Pool, dict[str, Job]] = {pool: {} for pool in Pool}
         self.pending: Counter[Pool] = Counter()
         self.gpus_of_user: Counter[int] = Counter()
+        self.running_of_user: Counter[int] = Counter()
         self.local_gpus_used = 0
         self.cloud_of_user: Counter[int] = Counter()
         self.cloud_of_team: Counter[str] = Counter()
@@ -121,6 +122,10 @@ class Yard:
         if job.status is not Status.PENDING:
             return None
         return self.order.position(job, now.wall, self.limits.starvation_threshold_minutes)
+
+    def waiting_of(self, user_id: int) -> int:
+        """How many jobs of a user are pending or blocked."""
+        return len(self.active_by_user.get(user_id, ())) - self.running_of_user[user_id]
 
     def ours(self, fence: int) -> bool:
         """Was this fence given out by this database (as against a restored or foreign one)?"""
@@ -274,6 +279,7 @@ class Yard:
         else:
             for members in self.running.values():
                 members.pop(job.job_id, None)
+        self.running_of_user[job.user_id] += by
         if pool is Pool.CLOUD:
             self.cloud_of_user[job.user_id] += by
             if job.team_id is not None:

@@ -353,7 +353,6 @@ class TestSubmit:
 
         world = World()
         command = SubmitJob(spec=JobSpec(argv=("x",)), by=RESEARCHER)
-        world.job(by=RESEARCHER)
         world.yard.active_by_user[RESEARCHER.user_id] = dict.fromkeys(
             map(str, range(USER_MAX_PENDING + 1)), world.yard.jobs[world.job(by=RESEARCHER)]
         )
