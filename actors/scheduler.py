@@ -311,6 +311,8 @@ class Scheduler(Actor):
                 self._waiting.append(effects)
             else:
                 self._perform(effects, ())
+        if self._yard is not None:
+            self._yard.note_idle(self._now())
         self._set_timer()
 
     def _commit(self, rows: list[Row], effects: Waiting) -> None:

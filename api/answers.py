@@ -73,7 +73,10 @@ class Story(Answer, frozen=True, kw_only=True):
 
 
 class QueueStats(Limits, frozen=True, kw_only=True):
-    """`queue_depth` and `running` count cloud jobs, `local` and `workers` the others; with all limits."""
+    """`queue_depth` and `running` count cloud jobs, `local` and `workers` the others; with all limits.
+
+    `gpu_idle_seconds`: how long GPUs stood idle, since the start, while a job that could have used them waited.
+    """
 
     queue_depth: int
     running: int
@@ -86,6 +89,7 @@ class QueueStats(Limits, frozen=True, kw_only=True):
     local: LocalStats
     workers: WorkersStats
     pending_by_reason: dict[str, int]
+    gpu_idle_seconds: float
 
 
 class Position(Answer, frozen=True, kw_only=True):

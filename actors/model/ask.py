@@ -178,6 +178,7 @@ def stats(yard: Yard, question: GetStats, now: Now) -> Stats:
         ),
         workers=WorkersStats(running_jobs=len(running[Pool.WORKER]), pending_jobs=yard.pending[Pool.WORKER]),
         limits=yard.limits,
+        gpu_idle_seconds=round(yard.gpu_idle_seconds, 3),
         pending_by_reason=_reasons_of_first(yard, now) if question.with_reasons else {},
     )
 

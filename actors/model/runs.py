@@ -30,10 +30,12 @@ def started(yard: Yard, event: AttemptStarted, now: Now, out: Outbox) -> None:
         return
     yard.step_attempt(attempt, AttemptEvent.STARTED, out, lazy=True, started_at=event.at, pid=event.pid)
     job = yard.jobs[attempt.job_id]
+    waited: float | None = None
     if job.started_at is None:
         job.started_at = event.at
+        waited = round(max(0.0, event.at - job.queued_at), 3)
         out.lazy.append(UpdateJob(job.job_id, Status.RUNNING, {"started_at": event.at}))
-    out.lazy.append(yard.event(out, now, "job_started", job, attempt=attempt.number, pid=event.pid))
+    out.lazy.append(yard.event(out, now, "job_started", job, attempt=attempt.number, pid=event.pid, waited=waited))
 
 
 def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
@@ -110,6 +112,7 @@ def _end_job(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited, now: 
             exit_code=event.exit_code,
             exit_class=event.exit_class,
             message=event.message,
+            ran=round(max(0.0, ended_at - attempt.started_at), 3) if attempt.started_at is not None else None,
         )
     )
 

@@ -129,7 +129,11 @@ class WorkersStats(View, frozen=True, kw_only=True):
 
 
 class Stats(View, frozen=True, kw_only=True):
-    """Both examples of the requirement in one (CONTRACT `GET /api/queue/stats`)."""
+    """Both examples of the requirement in one (CONTRACT `GET /api/queue/stats`).
+
+    `gpu_idle_seconds` (since the start): how long free GPUs stood idle, each counted, while a job that could have
+    used them waited.
+    """
 
     queue_depth: int
     running: int
@@ -143,6 +147,7 @@ class Stats(View, frozen=True, kw_only=True):
     workers: WorkersStats
     limits: Limits
     pending_by_reason: dict[str, int] = {}
+    gpu_idle_seconds: float = 0.0
 
 
 class JobAccepted(View, frozen=True, kw_only=True):

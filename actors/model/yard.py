@@ -79,6 +79,8 @@ class Yard:
         self.held_since = 0.0
         self.last_ranked_at = 0.0
         self.timers: list[tuple[float, str]] = []
+        self.gpu_idle_seconds = 0.0
+        self._idle_gpus, self._idle_since = 0, 0.0
         self.revision = 0
         self._restore(snapshot)
 
@@ -296,6 +298,14 @@ class Yard:
             causes.append(("team", job.team_id))
         for cause in causes:
             self.shapes.wake(cause, now.wall)
+
+    def note_idle(self, now: Now) -> None:
+        """Count the time that free GPUs stood idle while a job that could have used them waited; after each decision."""
+        self.gpu_idle_seconds += self._idle_gpus * max(0.0, now.monotonic - self._idle_since)
+        self._idle_since = now.monotonic
+        free = self.ledger.free
+        wanted = any(lane.need <= len(free) for lane in self.shapes.lanes(Pool.GPU)) if free else False
+        self._idle_gpus = len(free) if wanted else 0
 
     def violations(self) -> list[str]:
         """What is wrong with the state itself; empty when all invariants hold."""
