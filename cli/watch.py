@@ -76,8 +76,9 @@ def tell_end(job: Job) -> None:
     took = job.get("duration_seconds")
     after = f" after {span(took)}" if isinstance(took, (int, float)) else ""
     why = note(job) if job["status"] != "completed" else ""
-    code = f" with exit code {job['exit_code']}" if job.get("exit_code") else ""
-    notice(f"{what}{after}{code}{': ' + why if why else ''}")
+    if not why and job.get("exit_code"):
+        why = f"exit code {job['exit_code']}"
+    notice(f"{what}{after}{': ' + why if why else ''}")
 
 
 def leave(job_id: str) -> int:

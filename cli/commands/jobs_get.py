@@ -15,7 +15,7 @@ from gpuyard.cli.jobs import gpus_cell, label, note, status_cell, time_cell
 from gpuyard.cli.options import client_options, output_options
 from gpuyard.cli.output import Output, emit_one, flat
 from gpuyard.cli.tables import Cell, Column, Table
-from gpuyard.cli.text import clean, local_time
+from gpuyard.cli.text import clean, local_time, span
 
 
 @click.command()
@@ -63,12 +63,13 @@ def facts(job: dict[str, Any]) -> Iterator[tuple[str, Cell | str]]:
         "retry_of",
         "worker_id",
         "team_id",
-        "time_limit",
         "cost_usd",
         "approval_id",
     ):
         if job.get(name) is not None:
             yield name.replace("_", " "), clean(flat(job[name]))
+    if job.get("time_limit") is not None:
+        yield "time limit", span(job["time_limit"])
     yield "attempts", f"{job.get('attempt')} of at most {job.get('max_attempts')}"
     for name, value in (job.get("metadata") or {}).items():
         yield f"metadata.{clean(name)}", clean(flat(value))

@@ -170,7 +170,7 @@ def test_following_a_log_ends_with_the_job(gpuyard: Gpuyard, server: Recorder) -
     server.on("GET", f"/api/jobs/{A}", Answer({"job": job(A, status="failed", exit_code=3)}))
     result = gpuyard("jobs", "logs", "-f", A)
     assert result.stdout == "one\ntwo\n"
-    assert "failed with exit code 3" in result.stderr
+    assert "failed: exit code 3" in result.stderr
     assert result.exit_code == 0
 
 
