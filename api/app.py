@@ -15,6 +15,7 @@ from gpuyard.api.deps import viewer_of
 from gpuyard.api.guard import Guard
 from gpuyard.api.hub import Hub
 from gpuyard.api.identity import Authenticator, OwnerOnLoopback
+from gpuyard.api.metrics import Timings
 from gpuyard.api.openapi import describe
 from gpuyard.api.permissions import RULES, Rule, check
 from gpuyard.api.routes import ROUTERS
@@ -45,7 +46,9 @@ def create_app(
     app.state.settings = settings
     app.state.hub = Hub()
     app.state.streams = Streams(settings.max_streams, settings.keepalive_seconds)
+    app.state.timings = Timings()
     core.watch(app.state.hub)
+    core.watch(app.state.timings)
     for router in routers:
         app.include_router(router, dependencies=[Depends(enforce)], responses=errors.documented())
     require_rules(app)

@@ -16,6 +16,7 @@ from gpuyard.actors.model.people import Viewer
 from gpuyard.api.core import Core, RequestCore
 from gpuyard.api.errors import Unauthenticated, request_id_of
 from gpuyard.api.hub import Hub
+from gpuyard.api.metrics import Timings
 from gpuyard.api.settings import Settings
 from gpuyard.api.sse import Streams
 
@@ -60,6 +61,11 @@ async def _streams(request: Request) -> Streams:
     return streams
 
 
+async def _timings(request: Request) -> Timings:
+    timings: Timings = request.app.state.timings
+    return timings
+
+
 async def _request_id(request: Request) -> str:
     return request_id_of(request)
 
@@ -70,4 +76,5 @@ ViewerDep = Annotated[Viewer, Depends(_viewer)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 HubDep = Annotated[Hub, Depends(_hub)]
 StreamsDep = Annotated[Streams, Depends(_streams)]
+MetricsDep = Annotated[Timings, Depends(_timings)]
 RequestIdDep = Annotated[str, Depends(_request_id)]

@@ -36,10 +36,11 @@ def public(value: Any) -> Any:
     {'job_ids': ['a']}
     """
     if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.asdict(value)
+        fields = {key: item for key, item in msgspec.structs.asdict(value).items() if item is not msgspec.UNSET}
         for name in _nested(type(value)):
-            fields[name] = public(fields[name])
-        return fields
+            if name in fields:
+                fields[name] = public(fields[name])
+        return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
     if isinstance(value, list | tuple):
         return [public(item) for item in value]
     if isinstance(value, dict):

@@ -14,10 +14,18 @@ SIZE, KEPT = 20_000_000, 3
 
 def set_up(data_dir: Path, level: str) -> None:
     """Route all logging there. Foreign control characters in a line are escaped, so that no line can be forged."""
-    stderr = logging.StreamHandler(sys.stderr)
     path = data_dir / "server.log"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    file = logging.handlers.RotatingFileHandler(path, maxBytes=SIZE, backupCount=KEPT, encoding="utf-8")
+    _route(logging.handlers.RotatingFileHandler(path, maxBytes=SIZE, backupCount=KEPT, encoding="utf-8"), level)
+
+
+def join(data_dir: Path, level: str) -> None:
+    """The same for a process of the server's: it follows the file when the server rotates it."""
+    _route(logging.handlers.WatchedFileHandler(data_dir / "server.log", encoding="utf-8"), level)
+
+
+def _route(file: logging.Handler, level: str) -> None:
+    stderr = logging.StreamHandler(sys.stderr)
     for handler in (stderr, file):
         handler.setFormatter(_OneLine(LINE))
     logging.basicConfig(level=level.upper(), handlers=[stderr, file], force=True)

@@ -83,9 +83,9 @@ class Link(Actor):
         self._close()
 
     def _close(self) -> None:
-        """The folder last: ZeroMQ removes the socket's file by its name in it."""
         self._socket.close()
         self._zmq.term()
+        Path(self._folder.path(LINK_SOCKET)).unlink(missing_ok=True)
         self._folder.close()
 
     # --- messages ---------------------------------------------------------------------------------------------

@@ -1,0 +1,96 @@
+"""The Frontend's process, from its first line to its last.
+
+It inherits a listening socket and two pipes, reads its configuration from the environment (no secret is in it), and
+lives exactly as long as the supervisor wants it to: SIGTERM ends it in order, the supervisor's death at once.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import msgspec
+
+from gpuyard.actors.base import Context, start
+from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import Ready
+from gpuyard.actors.model.message import Shutdown
+from gpuyard.api import lifeline
+from gpuyard.api.core import Core
+from gpuyard.api.frontend import START_SECONDS, Frontend
+from gpuyard.api.server import SHUTDOWN_SECONDS
+from gpuyard.api.settings import Settings
+
+ENVIRONMENT = "GPUYARD_FRONTEND"
+READY = b"1"
+FILES = 65_536
+
+
+class FrontendConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor hands over. The `…_fd` are inherited: the listening socket, the pipe that ends with the
+    supervisor, and the pipe on which one byte says that requests are taken."""
+
+    sockets_dir: str
+    settings: Settings
+    listener_fd: int = -1
+    lifeline_fd: int = -1
+    ready_fd: int = -1
+    parent: int = 0
+    log_level: str = "info"
+
+
+def read_config() -> FrontendConfig:
+    """The configuration from the environment, where it then no longer is."""
+    return msgspec.json.decode(os.environ.pop(ENVIRONMENT), type=FrontendConfig)
+
+
+def serve(config: FrontendConfig, open_core: Callable[[Path], AbstractAsyncContextManager[Core]]) -> int:
+    """Serve until SIGTERM; the exit code. `open_core` gives the link whose sockets are in that folder."""
+    lifeline.die_with_parent(config.parent)
+    lifeline.watch(config.lifeline_fd)
+    allow_many_files()
+    settled, ended = threading.Event(), threading.Event()
+    failed: list[BaseException] = []
+
+    def crashed(name: str, error: BaseException) -> None:
+        failed.append(error)
+        settled.set()
+        ended.set()
+
+    # Ctrl-C reaches the whole terminal group: the supervisor decides, not we.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    context = Context(names.FRONTEND, crashed=crashed)
+    listener = socket.socket(fileno=config.listener_fd)
+    sockets = Path(config.sockets_dir)
+    start(Frontend, context, listener, lambda: open_core(sockets), config.settings)
+    frontend = context.ref(names.FRONTEND)
+    serving = frontend.ask(Ready())
+    serving.add_done_callback(lambda _: settled.set())
+    settled.wait(START_SECONDS)
+    if failed or not serving.done() or not serving.result():
+        return 1
+    os.write(config.ready_fd, READY)
+    os.close(config.ready_fd)
+    ended.wait()
+    if failed:
+        return 1
+    reference = context.directory.get(names.FRONTEND)
+    frontend.ask(Shutdown()).result(SHUTDOWN_SECONDS)
+    if reference is not None:
+        reference.actor_stopped.wait(SHUTDOWN_SECONDS + 3)
+    return 0
+
+
+def allow_many_files() -> None:
+    """As many descriptors as this user may have, within reason: each client is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if 0 <= soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
