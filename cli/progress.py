@@ -37,13 +37,14 @@ def of_line(line: str) -> Progress | None:
 
 
 def _share(line: str) -> float | None:
-    """Of several counts the one that is named a step wins (`epoch 1/3 step 50/400`)."""
-    counts = [match for match in _OF.finditer(line) if int(match[3]) > 0 and int(match[2]) <= int(match[3])]
-    steps = [match for match in counts if match[1] and match[1].lower() not in ("epoch",)]
-    chosen = (steps or [match for match in counts if match[1]])[-1:]
-    if chosen:
-        return int(chosen[0][2]) / int(chosen[0][3])
+    """Of several counts a named step wins (`epoch 1/3 step 50/400`), then a bar's percentage, then epochs."""
+    counts = [match for match in _OF.finditer(line) if int(match[2]) <= int(match[3]) > 0]
+    named = [match for match in counts if match[1]]
+    steps = [match for match in named if match[1].lower() != "epoch"]
     percent = _PERCENT.search(line)
-    if percent and float(percent[1]) <= 100 and (counts or "|" in line or _LOSS.search(line)):
-        return float(percent[1]) / 100
-    return None
+    told = float(percent[1]) / 100 if percent and float(percent[1]) <= 100 else None
+    if steps:
+        return int(steps[-1][2]) / int(steps[-1][3])
+    if told is not None and (counts or "|" in line or _LOSS.search(line)):
+        return told
+    return int(named[-1][2]) / int(named[-1][3]) if named else None

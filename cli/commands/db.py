@@ -5,10 +5,9 @@ Only these verbs of the client touch the store; it is loaded when one of them is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -17,7 +16,8 @@ from gpuyard.cli.exits import ExitCode, Failure
 from gpuyard.cli.options import yes_option
 from gpuyard.cli.text import amount, clean
 
-F = TypeVar("F", bound=Callable[..., Any])
+# As in wiring, which is not imported here: it would load every actor.
+DATABASE = "jobs.db"
 
 _data_dir = click.option(
     "--data-dir",
@@ -92,7 +92,6 @@ def restore(file: Path, yes: bool, data_dir: Path | None) -> None:
 def database(data_dir: Path | None) -> Path:
     """Where the server's database is, for this flag and the server's settings. Raises Failure."""
     from gpuyard.cli import settings
-    from gpuyard.cli.wiring import DATABASE
 
     try:
         found = settings.load({} if data_dir is None else {"data_dir": data_dir})

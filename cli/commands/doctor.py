@@ -58,8 +58,8 @@ def doctor(
 def examine(data_dir: Path | None, url: str | None, token_file: Path | None) -> Iterator[Finding]:
     """All findings; the checks of the server's own folder need what the server needs, and are loaded only here."""
     from gpuyard.cli import settings as server_settings
+    from gpuyard.cli.commands.db import DATABASE
     from gpuyard.cli.doctor import data, live, machine
-    from gpuyard.cli.wiring import DATABASE
 
     yield from machine.python()
     yield from machine.kernel()

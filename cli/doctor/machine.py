@@ -86,34 +86,34 @@ def control_groups() -> Iterator[Finding]:
 
 def service(pid: int | None) -> Iterator[Finding]:
     """A server that systemd runs must not take its runs along when it is restarted."""
-    unit = unit_of(pid) if pid else None
-    if unit is None:
+    try:
+        unit = unit_in(Path(f"/proc/{pid}/cgroup").read_text()) if pid else None
+    except OSError:
         return
-    shown = _systemctl("show", unit, "--property=KillMode,Delegate")
-    if shown is None:
-        return
-    values = dict(line.partition("=")[::2] for line in shown.splitlines())
-    mode = values.get("KillMode", "?")
+    shown = _systemctl("show", unit, "--property=KillMode,Delegate") if unit else None
+    if unit and shown:
+        yield from judged(unit, dict(line.partition("=")[::2] for line in shown.splitlines()))
+
+
+def unit_in(cgroups: str) -> str | None:
+    """The systemd service that a process with this /proc/PID/cgroup belongs to."""
+    for line in cgroups.splitlines():
+        for part in reversed(line.split("/")):
+            if part.endswith(".service") and not part.startswith("user@"):
+                return part
+    return None
+
+
+def judged(unit: str, properties: dict[str, str]) -> Iterator[Finding]:
+    """What the unit's properties mean for runs."""
+    mode = properties.get("KillMode", "?")
     if mode == "process":
         yield ok("systemd", f"{unit} has KillMode=process")
     else:
         do = f"set KillMode=process in {unit}: a restart of the service would end all runs"
         yield failure("systemd", f"{unit} has KillMode={mode}", do)
-    if values.get("Delegate") == "no":
+    if properties.get("Delegate") == "no":
         yield note("systemd", f"{unit} has Delegate=no", "set Delegate=yes, so that each run gets its control group")
-
-
-def unit_of(pid: int) -> str | None:
-    """The systemd service that a process belongs to."""
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        for part in reversed(line.split("/")):
-            if part.endswith(".service") and not part.startswith("user@"):
-                return part
-    return None
 
 
 def _systemctl(*words: str) -> str | None:
