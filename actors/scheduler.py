@@ -142,8 +142,8 @@ class Scheduler(Actor):
                 return self._delete(message, reply)
             case c.GetQueue():
                 return self._question(message, ask.queue, reply)
-            case c.GetEntries():
-                return self._question(message, ask.entries, reply)
+            case c.GetLive():
+                return self._question(message, ask.live, reply)
             case c.GetStats():
                 return self._question(message, ask.stats, reply)
             case c.GetMyQueue():

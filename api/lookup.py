@@ -8,12 +8,12 @@ from typing import Any, Final
 import msgspec
 
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetEntries, GetJob
+from gpuyard.actors.model.commands import GetJob, GetLive
 from gpuyard.actors.model.errors import NotActive, NotAllowed, NotFound, Unavailable, WrongState
 from gpuyard.actors.model.job import TERMINAL
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.people import Viewer
-from gpuyard.actors.model.views import Entry, JobRecord
+from gpuyard.actors.model.views import Entry, JobRecord, LiveJob
 from gpuyard.api.core import Core
 
 SHORTEST_PREFIX: Final = 4
@@ -56,13 +56,13 @@ async def refreshed(core: Core, records: list[JobRecord]) -> list[JobRecord]:
     active = tuple(record.entry.job_id for record in records if record.entry.status not in TERMINAL)
     if not active:
         return records
-    entries: list[Entry] = await core.ask(names.SCHEDULER, GetEntries(job_ids=active))
-    live = {entry.job_id: entry for entry in entries}
+    jobs: list[LiveJob] = await core.ask(names.SCHEDULER, GetLive(job_ids=active))
+    live = {job.entry.job_id: job for job in jobs}
     found = []
     for record in records:
         job_id = record.entry.job_id
         if job_id in live:
-            found.append(msgspec.structs.replace(record, entry=live[job_id]))
+            found.append(_laid_over(record, live[job_id]))
         elif record.entry.status in TERMINAL:
             found.append(record)
         else:
@@ -71,6 +71,14 @@ async def refreshed(core: Core, records: list[JobRecord]) -> list[JobRecord]:
             except NotFound:
                 continue
     return found
+
+
+def _laid_over(record: JobRecord, live: LiveJob) -> JobRecord:
+    """What the store does not know yet: the Scheduler's entry and live attempt."""
+    attempts = record.attempts
+    if live.attempt is not None:
+        attempts = [one for one in attempts if one.fence != live.attempt.fence] + [live.attempt]
+    return msgspec.structs.replace(record, entry=live.entry, attempts=attempts)
 
 
 async def act(core: Core, viewer: Viewer, job_id: str, message: Message) -> Any:

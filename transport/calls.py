@@ -49,7 +49,7 @@ SCHEDULER: Calls = {
     c.CleanUp: v.JobsDeleted,
     c.DeleteJob: v.JobsDeleted,
     c.GetQueue: v.QueuePage,
-    c.GetEntries: list[v.Entry],
+    c.GetLive: list[v.LiveJob],
     c.GetStats: v.Stats,
     c.GetMyQueue: v.MyQueue,
     c.GetPosition: v.PositionView,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from gpuyard.actors.model import explain
 from gpuyard.actors.model.cancel import active_job
 from gpuyard.actors.model.clock import iso
-from gpuyard.actors.model.commands import GetEntries, GetMyQueue, GetPosition, GetQueue, GetStats
-from gpuyard.actors.model.entry import entry_of
+from gpuyard.actors.model.commands import GetLive, GetMyQueue, GetPosition, GetQueue, GetStats
+from gpuyard.actors.model.entry import attempt_view, entry_of
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.outbox import Now
@@ -20,6 +20,7 @@ from gpuyard.actors.model.views import (
     Forecast,
     GpuPage,
     GpuView,
+    LiveJob,
     LocalStats,
     MyQueue,
     PositionView,
@@ -88,8 +89,14 @@ def _part(yard: Yard, status: Status, user_id: int | None, skip: int, room: int,
     return len(chosen), chosen[skip : skip + max(0, room)]
 
 
-def entries(yard: Yard, question: GetEntries, now: Now) -> list[Entry]:
-    return [entry(yard, yard.jobs[job_id], now) for job_id in question.job_ids if job_id in yard.jobs]
+def live(yard: Yard, question: GetLive, now: Now) -> list[LiveJob]:
+    found = []
+    for job_id in question.job_ids:
+        job = yard.jobs.get(job_id)
+        if job is not None:
+            attempt = yard.attempt_of.get(job_id)
+            found.append(LiveJob(entry=entry(yard, job, now), attempt=attempt_view(attempt) if attempt else None))
+    return found
 
 
 def my_queue(yard: Yard, question: GetMyQueue, now: Now) -> MyQueue:

@@ -190,10 +190,10 @@ class GetQueue(Message, frozen=True, kw_only=True):
     offset: int = 0
 
 
-class GetEntries(Message, frozen=True, kw_only=True):
-    """The entries of these jobs as far as they are active. From: Frontend. To: Scheduler.
+class GetLive(Message, frozen=True, kw_only=True):
+    """These jobs as they are now, as far as they are active. From: Frontend. To: Scheduler.
 
-    Reply: list of Entry, in the order asked, inactive ones left out. Repeat: harmless.
+    Reply: list of LiveJob, in the order asked, inactive ones left out. Repeat: harmless.
     """
 
     job_ids: tuple[str, ...]

@@ -219,6 +219,13 @@ class AttemptView(View, frozen=True, kw_only=True):
     error: str | None
 
 
+class LiveJob(View, frozen=True, kw_only=True):
+    """An active job as the Scheduler has it: its entry, and its live attempt (newer than what is stored)."""
+
+    entry: Entry
+    attempt: AttemptView | None
+
+
 class JobRecord(View, frozen=True, kw_only=True):
     """A stored job: its entry (without position, phase and reasons, which only the Scheduler knows)."""
 

@@ -300,7 +300,7 @@ class Yard:
             self.shapes.wake(cause, now.wall)
 
     def note_idle(self, now: Now) -> None:
-        """Count the time that free GPUs stood idle while a job that could have used them waited; after each decision."""
+        """Count the time that GPUs stood idle while a job that could have used them waited; after each decision."""
         self.gpu_idle_seconds += self._idle_gpus * max(0.0, now.monotonic - self._idle_since)
         self._idle_since = now.monotonic
         free = self.ledger.free

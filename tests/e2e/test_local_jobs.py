@@ -233,13 +233,13 @@ def test_an_idempotency_key_makes_a_repeat_harmless(server: Server) -> None:
 
 def test_a_run_gets_exactly_the_environment_that_is_promised(server: Server) -> None:
     script = "import json, os; print(json.dumps(dict(os.environ)))"
-    answer = server.submit(sys.executable, "-c", script, num_processes=2, env={"LR": "1e-4", "Ü": "ö"})
+    answer = server.submit(sys.executable, "-c", script, num_processes=2, env={"LR": "1e-4", "NAME": "Ü ö"})
     server.wait(answer["job_id"])
     environ: dict[str, Any] = json.loads(server.get(f"/api/jobs/{answer['job_id']}/logs").body["logs"])
     assert environ["CUDA_VISIBLE_DEVICES"] == "0,1"
     assert environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert environ["GPUYARD_JOB_ID"] == answer["job_id"] and environ["GPUYARD_ATTEMPT"] == "1"
     assert environ["GPUYARD_NUM_PROCESSES"] == "2" and environ["PYTHONUNBUFFERED"] == "1"
-    assert environ["LR"] == "1e-4" and environ["Ü"] == "ö"
+    assert environ["LR"] == "1e-4" and environ["NAME"] == "Ü ö"
     assert environ["MASTER_ADDR"] == "127.0.0.1" and int(environ["MASTER_PORT"]) > 1024
     assert Path(environ["GPUYARD_JOB_DIR"]).is_dir()
