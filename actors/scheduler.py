@@ -64,6 +64,7 @@ class Scheduler(Actor):
         self._lazy: list[Row] = []
         self._facts: e.GpuFacts | None = None
         self._providers: e.ProviderFacts | None = None
+        self._early: list[tuple[Any, Callable[[Yard, Any, Now, Outbox], None]]] = []
         self._adopted = False
         self._ready = False
         self._wake_at = float("inf")
@@ -163,6 +164,7 @@ class Scheduler(Actor):
         """Forget everything and read it again; whoever waits for an effect is told that it failed."""
         self._yard, self._ready = None, False
         self._lazy.clear()
+        self._early.clear()
         self._generation += 1
         self._number = 0
         waiting, self._waiting = self._waiting, deque()
@@ -192,6 +194,9 @@ class Scheduler(Actor):
         self._ready = True
         log.info("Queue scheduler started with %ds processing interval", TICK_SECONDS)
         self._decide(c.Ready(), self._first_pass)
+        early, self._early = self._early, []
+        for message, decide in early:
+            self._report(message, decide)
 
     @staticmethod
     def _first_pass(yard: Yard, now: Now, out: Outbox) -> None:
@@ -225,9 +230,11 @@ class Scheduler(Actor):
         return LATER
 
     def _report(self, message: Any, decide: Callable[[Yard, Any, Now, Outbox], None]) -> None:
-        """A fact told by another actor; before the first pass it is dropped, and told again."""
-        if self._ready:
-            self._decide(message, lambda yard, now, out: decide(yard, message, now, out))
+        """A fact told by another actor; before the first pass it waits for it."""
+        if not self._ready:
+            self._early.append((message, decide))
+            return
+        self._decide(message, lambda yard, now, out: decide(yard, message, now, out))
 
     def _decide(self, message: Message, decide: Callable[[Yard, Now, Outbox], None]) -> None:
         if self._yard is None or not self._ready:

@@ -159,7 +159,7 @@ class TestCrash:
         server.start()
         job = server.wait(ends_away)
         assert (job["status"], job["exit_code"]) == ("failed", 3)
-        job = server.job(ends_later)
+        job = server.wait_phase(ends_later)
         assert (job["status"], job["attempts"][-1]["pid"]) == ("running", pids[1])
         assert job["allocated_gpus"] == [1]
         later.touch()
