@@ -67,8 +67,10 @@ class QueueStore(Actor):
         try:
             # Read at once, so that damage in what is active stops the start instead of the first question.
             self._first = self._database.snapshot(self.clock.now())
-        except BaseException:
+        except BaseException as error:
             self._database.close()
+            if isinstance(error, DiskFailed):
+                raise DatabaseRefused(str(error)) from error
             raise
         self._checkpointer = Checkpointer(self._database.path)
         self._checkpointer.start()

@@ -20,7 +20,16 @@ from gpuyard.actors.model.commit import Snapshot
 from gpuyard.actors.model.errors import DatabaseRefused
 from gpuyard.actors.model.ids import fence_epoch
 from gpuyard.actors.store import identity, mounts, reads
-from gpuyard.actors.store.faults import DiskFailed, GuardFailed, damaged, disk_failed, explain, refused
+from gpuyard.actors.store.faults import (
+    FAULTS,
+    DiskFailed,
+    GuardFailed,
+    damaged,
+    disk_failed,
+    explain,
+    is_damage,
+    refused,
+)
 from gpuyard.actors.store.lock import Seen, SupervisorLock
 from gpuyard.actors.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 from gpuyard.actors.store.soundness import is_new, refuse_unsound, run_fences
@@ -62,7 +71,7 @@ class Database:
         """Open (or begin) the database at `path` as its one supervisor. Raises DatabaseRefused, naming the cure."""
         path = path.absolute()
         try:
-            path = _place(path)
+            path = real_place(path)
             lock = SupervisorLock(path)
         except OSError as error:
             raise refused(error, path) from error
@@ -72,7 +81,7 @@ class Database:
             else:
                 refuse_unsound(path, migrations)
             return cls._open(path, lock, migrations)
-        except (sqlite3.Error, PeeweeException, OSError) as error:
+        except (*FAULTS, PeeweeException, OSError) as error:
             lock.release()
             raise refused(_cause(error), path) from error
         except BaseException:
@@ -105,7 +114,7 @@ class Database:
                 raise GuardFailed(f"another supervisor has opened {self.path}")
             yield self.connection
             self.connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except FAULTS as error:
             self._rollback()
             raise disk_failed(error, self.path) from error
         except BaseException:
@@ -116,7 +125,9 @@ class Database:
         """All active state. Raises DiskFailed, or DatabaseRefused where a row is not what our programs write."""
         try:
             return reads.snapshot(self.connection, self.db_id, self.db_epoch, now)
-        except sqlite3.Error as error:
+        except FAULTS as error:
+            if is_damage(error):
+                raise damaged(self.path, str(error)) from error
             raise disk_failed(error, self.path) from error
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise damaged(self.path, f"a row cannot be read ({error})") from error
@@ -216,8 +227,12 @@ class Database:
                 self.connection.execute("ROLLBACK")
 
 
-def _place(path: Path) -> Path:
-    """The real path of the database, its folder made if need be; a network file system is refused."""
+def real_place(path: Path) -> Path:
+    """The absolute path of the database, links resolved, its folder made if need be.
+
+    Raises DatabaseRefused for a network file system, OSError.
+    """
+    path = path.absolute()
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, parents=True)
     path = path.parent.resolve() / path.name
@@ -258,6 +273,11 @@ def put_in_place(draft: Path, path: Path) -> None:
     finally:
         os.close(descriptor)
     draft.rename(path)
+    sync_folder(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in the folder of `path` durable."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

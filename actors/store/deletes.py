@@ -16,10 +16,14 @@ from gpuyard.actors.store.tables import TERMINAL_STATUSES
 
 CHUNK: Final = 500
 
-HOLDERS: Final = "SELECT a.job_id FROM gpu_hold h JOIN attempt a ON a.fence = h.fence WHERE h.closed_at IS NULL"
+HOLDERS: Final = (
+    "SELECT a.job_id FROM gpu_hold h INDEXED BY gpu_hold_open JOIN attempt a ON a.fence = h.fence"
+    " WHERE h.closed_at IS NULL"
+)
 FINISHED: Final = (
-    "SELECT id, job_id, status, position FROM queue WHERE completed_at IS NOT NULL AND completed_at < ?"
-    f" AND status IN {TERMINAL_STATUSES} AND job_id NOT IN ({HOLDERS}) ORDER BY completed_at LIMIT ?"
+    "SELECT id, job_id, status, position FROM queue INDEXED BY queue_finished WHERE completed_at IS NOT NULL"
+    f" AND completed_at < ? AND status IN {TERMINAL_STATUSES} AND job_id NOT IN ({HOLDERS})"
+    " ORDER BY completed_at, id LIMIT ?"
 )
 ONE: Final = f"SELECT id, job_id, status, position, job_id IN ({HOLDERS}) FROM queue WHERE job_id = ?"
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Final
 
 from gpuyard.actors.model.errors import DatabaseRefused
+
+# What reading or writing a database raises.
+FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
 
 
 class GuardFailed(Exception):
@@ -51,20 +55,25 @@ def explain(error: BaseException, path: Path) -> str:
     return sentence.format(path=path, name=name, error=error)
 
 
-def disk_failed(error: sqlite3.Error, path: Path) -> DiskFailed:
+def disk_failed(error: BaseException, path: Path) -> DiskFailed:
     waits = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED"))
     return DiskFailed(explain(error, path), broken=not waits)
 
 
 def is_damage(error: BaseException) -> bool:
     """The file itself is wrong, as against the disk being full or busy."""
-    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    # Text that is no UTF-8 is made by damage only; Python meets it in a column or in SQLite's own words about it.
+    undecodable = isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode to UTF-8")
+    return undecodable or getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def refused(error: BaseException, path: Path) -> DatabaseRefused:
+    """`error` as a refusal that names the cure; damage is called by its name."""
+    if is_damage(error):
+        return damaged(path, str(error))
     return DatabaseRefused(explain(error, path), path=str(path))
 
 
 def damaged(path: Path, what: str) -> DatabaseRefused:
     """A refusal of a damaged database; `what` completes "jobs.db is damaged: …"."""
-    return DatabaseRefused(f"{path} is damaged: {what}; {CURE}", path=str(path))
+    return DatabaseRefused(f"{path} is damaged: {what}; {CURE}", path=str(path), damaged=True)

@@ -19,7 +19,6 @@ from gpuyard.actors.model.job import ALIASES, Job, Status
 from gpuyard.actors.model.views import HistoryPage, JobRecord
 from gpuyard.actors.store.columns import from_json, job_from
 from gpuyard.actors.store.reads import JOBS, attempts_of, one_read
-from gpuyard.actors.store.tables import TERMINAL_STATUSES
 
 WAITING: Final = (Status.BLOCKED, Status.PENDING)
 EVENTS: Final = "SELECT id, at, kind, job_id, user_id, who, data, cause FROM event"
@@ -34,10 +33,10 @@ RUN_TIMES: Final = (
 )
 
 
-def list_jobs(connection: sqlite3.Connection, query: ListJobs) -> HistoryPage:
+def list_jobs(connection: sqlite3.Connection, query: ListJobs, totals: Totals) -> HistoryPage:
     """The page that `query` asks for, in one read."""
     with one_read(connection):
-        total, ids = _page(connection, query)
+        total, ids = _page(connection, query, totals)
         return HistoryPage(records=_records(connection, ids), total=total)
 
 
@@ -88,28 +87,45 @@ def event_from(row: tuple[Any, ...]) -> EventRow:
 # --- pages -------------------------------------------------------------------------------------------------------
 
 
-def _page(connection: sqlite3.Connection, query: ListJobs) -> tuple[int, list[int]]:
+class Totals:
+    """How many jobs match a filter, remembered until somebody writes: counting is what a page costs most."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self._known: dict[tuple[str, tuple[Any, ...]], int] = {}
+
+    def count(self, connection: sqlite3.Connection, matching: str, values: tuple[Any, ...]) -> int:
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version or len(self._known) >= 256:
+            self._version = version
+            self._known.clear()
+        total = self._known.get((matching, values))
+        if total is None:
+            (total,) = connection.execute(f"SELECT count(*) FROM {matching}", values).fetchone()
+            self._known[matching, values] = total
+        return total
+
+
+def _page(connection: sqlite3.Connection, query: ListJobs, totals: Totals) -> tuple[int, list[int]]:
     """How many jobs match, and the ids of the page's."""
-    source, where, values = _filter(query)
-    (total,) = connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", values).fetchone()
+    matching, values = _filter(query)
+    total = totals.count(connection, matching, values)
     size = max(0, min(query.limit, total - query.offset))
     if size == 0:
         return total, []
     order = "completed_at {0}, id {0}" if query.finished_only else "id {0}"
     behind = total - query.offset - size
     direction, offset = ("DESC", query.offset) if query.offset <= behind else ("ASC", behind)
-    sql = f"SELECT id FROM {source} WHERE {where} ORDER BY {order.format(direction)} LIMIT ? OFFSET ?"
+    sql = f"SELECT id FROM {matching} ORDER BY {order.format(direction)} LIMIT ? OFFSET ?"
     ids = [id_ for (id_,) in connection.execute(sql, (*values, size, offset))]
     return total, ids if direction == "DESC" else ids[::-1]
 
 
-def _filter(query: ListJobs) -> tuple[str, str, list[Any]]:
-    """FROM, WHERE and values of `query`."""
-    source = "queue INDEXED BY queue_finished" if query.finished_only else "queue"
-    terms, values = (["completed_at IS NOT NULL"] if query.finished_only else []), []
+def _filter(query: ListJobs) -> tuple[str, tuple[Any, ...]]:
+    """FROM and WHERE of `query`, and its values."""
+    terms: list[str] = []
+    values: list[Any] = []
     statuses = [str(ALIASES.get(status, status)) for status in query.statuses]
-    if query.finished_only and not statuses:
-        statuses = list(TERMINAL_STATUSES)
     for column, wanted in (("status", statuses), ("user_id", [query.user_id]), ("target", [query.target])):
         chosen = [value for value in wanted if value is not None]
         if chosen:
@@ -118,7 +134,10 @@ def _filter(query: ListJobs) -> tuple[str, str, list[Any]]:
     if query.name is not None:
         terms.append("name = ?")
         values.append(query.name)
-    return source, " AND ".join(terms) or "1", values
+    source = "queue"
+    if query.finished_only:
+        source, terms = "queue INDEXED BY queue_finished", ["completed_at IS NOT NULL", *terms]
+    return f"{source} WHERE {' AND '.join(terms)}" if terms else source, tuple(values)
 
 
 def _records(connection: sqlite3.Connection, ids: list[int]) -> list[JobRecord]:

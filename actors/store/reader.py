@@ -15,7 +15,7 @@ from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import StoreFailed
 from gpuyard.actors.model.views import HistoryPage, JobRecord
 from gpuyard.actors.store import pages
-from gpuyard.actors.store.faults import CURE, explain
+from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
 T = TypeVar("T")
@@ -29,9 +29,11 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._totals = pages.Totals()
 
     def open(self) -> None:
         self._connection = connect_read_only(self._path)
+        self._totals = pages.Totals()
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
     def close(self) -> None:
@@ -40,7 +42,7 @@ class Reader:
             self._connection = None
 
     def list_jobs(self, query: ListJobs) -> HistoryPage:
-        return self._ask(lambda connection: pages.list_jobs(connection, query))
+        return self._ask(lambda connection: pages.list_jobs(connection, query, self._totals))
 
     def get_job(self, job_id: str, *, prefix: bool) -> JobRecord:
         return self._ask(lambda connection: pages.get_job(connection, job_id, prefix=prefix))
@@ -60,9 +62,9 @@ class Reader:
                 self.open()
             assert self._connection is not None
             return question(self._connection)
-        except sqlite3.Error as error:
+        except FAULTS as error:
             with suppress(sqlite3.Error):
                 self.close()
-            raise StoreFailed(explain(error, self._path)) from error
+            raise StoreFailed(refused(error, self._path).detail) from error
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise StoreFailed(f"{self._path} holds a row that cannot be read ({error}): {CURE}") from error

@@ -10,6 +10,7 @@ from typing import Any, Final
 from gpuyard.actors.model.attempt import Attempt
 from gpuyard.actors.model.clock import epoch, iso
 from gpuyard.actors.model.commit import Hold, Snapshot, StoredKey
+from gpuyard.actors.model.job import Status
 from gpuyard.actors.store import identity
 from gpuyard.actors.store.columns import ATTEMPT_COLUMNS, JOB_READ, attempt_from, from_json, job_from
 from gpuyard.actors.store.tables import LIVE_PHASES
@@ -21,11 +22,13 @@ JOB_FIELDS: Final = ", ".join(f"q.{column}" for column in JOB_READ) + ", s.spec"
 JOBS: Final = f"SELECT {JOB_FIELDS} FROM queue q JOIN job_spec s ON s.id = q.id"
 ACTIVE: Final = f"{JOBS} WHERE q.status IN ('blocked', 'pending', 'running') ORDER BY q.position, q.id"
 ATTEMPTS: Final = f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempt"
-OPEN: Final = "SELECT host, uuid, gpu_index, fence, opened_at FROM gpu_hold WHERE closed_at IS NULL"
+# The partial index holds the open ones only: told to use it, as without statistics SQLite may scan all there were.
+OPEN_HOLDS: Final = "gpu_hold INDEXED BY gpu_hold_open WHERE closed_at IS NULL"
+OPEN: Final = f"SELECT host, uuid, gpu_index, fence, opened_at FROM {OPEN_HOLDS}"
 # A live attempt is that of a running job (`admin.check` proves it): no index over phases is needed.
 LIVE: Final = (
     f"{ATTEMPTS} WHERE phase IN {LIVE_PHASES} AND job_id IN (SELECT job_id FROM queue WHERE status = 'running')"
-    f" UNION {ATTEMPTS} WHERE fence IN (SELECT fence FROM gpu_hold WHERE closed_at IS NULL) ORDER BY 1"
+    f" UNION {ATTEMPTS} WHERE fence IN (SELECT fence FROM {OPEN_HOLDS}) ORDER BY 1"
 )
 STARTED: Final = (
     "SELECT q.queued_at, a.started_at FROM attempt a JOIN queue q ON q.job_id = a.job_id"
@@ -60,7 +63,7 @@ def snapshot(connection: sqlite3.Connection, db_id: str, db_epoch: int, now: flo
             attempts=tuple(attempt_from(row) for row in connection.execute(LIVE)),
             holds=tuple(_hold(row) for row in connection.execute(OPEN)),
             settings=_settings(connection),
-            counts=dict(connection.execute("SELECT status, count(*) FROM queue GROUP BY status")),
+            counts=_counts(connection),
             waits=_waits(connection),
             keys=tuple(_key(row) for row in connection.execute(KEYS, (iso(now - KEY_SECONDS),))),
         )
@@ -73,6 +76,12 @@ def attempts_of(connection: sqlite3.Connection, job_ids: list[str]) -> dict[str,
     for row in connection.execute(f"{ATTEMPTS} WHERE job_id IN ({marks}) ORDER BY fence", job_ids):
         found.setdefault(row[1], []).append(attempt_from(row))
     return found
+
+
+def _counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """All jobs by status. An unknown status would hide its job from everybody: that raises ValueError too."""
+    rows = connection.execute("SELECT status, count(*) FROM queue GROUP BY status")
+    return {str(Status(status)): count for status, count in rows}
 
 
 def _settings(connection: sqlite3.Connection) -> dict[str, Any]:

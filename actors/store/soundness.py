@@ -14,10 +14,12 @@ from urllib.parse import quote
 
 from gpuyard.actors.model.errors import DatabaseRefused
 from gpuyard.actors.store import wal
-from gpuyard.actors.store.faults import CURE, damaged, is_damage, refused
-from gpuyard.actors.store.schema import MIGRATIONS, refuse_foreign
+from gpuyard.actors.store.faults import CURE, FAULTS, damaged, refused
+from gpuyard.actors.store.schema import MIGRATIONS, differences, refuse_foreign
 
 MAGIC: Final = b"SQLite format 3\0"
+# Byte 18 of a database whose changes do not go to a log: a backup, or one that was never opened.
+ROLLBACK_MODE: Final = b"\1"
 
 
 def restoring_path(path: Path) -> Path:
@@ -77,40 +79,54 @@ def refuse_unsound(path: Path, migrations: Path = MIGRATIONS) -> None:
     """Raise DatabaseRefused unless the database at `path` is whole, ours and not newer than this program."""
     try:
         _refuse_wrong_file(path)
-        if wal.header_is_bad(path):
+        # Twice: a server that runs may be writing just this header.
+        if wal.header_is_bad(path) and wal.header_is_bad(path):
             raise damaged(path, "the header of its write-ahead log is broken")
         with reading(path) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             _refuse_broken_log(path)
             refuse_foreign(connection, path, migrations)
             problems = [text for (text,) in connection.execute("PRAGMA quick_check(5)")]
-    except sqlite3.Error as error:
-        if is_damage(error):
+            changed = differences(connection, migrations)
+    except (*FAULTS, OSError) as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":
+            # Questions this plain fail only on a file that is not what it was.
             raise damaged(path, str(error)) from error
-        raise refused(error, path) from error
-    except OSError as error:
         raise refused(error, path) from error
     if problems != ["ok"]:
         raise damaged(path, "; ".join(problems).replace("\n", " ")[:500])
+    if changed:
+        raise damaged(path, f"its schema was changed ({', '.join(changed)[:200]})")
 
 
 def _refuse_wrong_file(path: Path) -> None:
     if not path.is_file():
         raise DatabaseRefused(f"{path} is not a file: take another --data-dir", path=str(path))
     with path.open("rb") as file:
-        head = file.read(len(MAGIC))
+        head = file.read(20)
     if not head:
         raise DatabaseRefused(
             f"{path} is empty (0 bytes), which a database never is: {CURE}; to begin anew, delete the file",
             path=str(path),
+            damaged=True,
         )
-    if head != MAGIC:
+    if head[: len(MAGIC)] != MAGIC:
         raise damaged(path, "it is not a SQLite database")
+    if head[18:19] == ROLLBACK_MODE and wal.has_content(path):
+        # SQLite would read the log of the old file into the new one.
+        raise DatabaseRefused(
+            f"{path} was replaced by hand, and {wal.wal_path(path).name} belongs to the file before it: use"
+            " gpuyard db restore BACKUP, which keeps both apart",
+            path=str(path),
+            damaged=True,
+        )
 
 
 def _refuse_broken_log(path: Path) -> None:
     if not wal.has_content(path) or not wal.shm_path(path).exists():
         return
-    lost = wal.commits_after(path, wal.recovered_frames(path))
-    if lost > 1:
+    frames = wal.recovered_frames(path)
+    lost = wal.commits_after(path, frames)
+    # Unless a server that runs has committed meanwhile.
+    if lost > 1 and wal.recovered_frames(path) == frames:
         raise damaged(path, f"its write-ahead log is broken before {lost} commits")

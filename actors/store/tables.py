@@ -58,6 +58,7 @@ class Queue(Model):
 Queue.add_index(
     Queue.index(
         Queue.completed_at,
+        Queue.id,
         Queue.status,
         Queue.user_id,
         Queue.config_name,

@@ -53,7 +53,7 @@ STATEMENTS = (
     "CREATE INDEX queue_status ON queue (status)",
     "CREATE INDEX queue_user_id ON queue (user_id)",
     """
-    CREATE INDEX queue_finished ON queue (completed_at, status, user_id, config_name)
+    CREATE INDEX queue_finished ON queue (completed_at, id, status, user_id, config_name)
     WHERE completed_at IS NOT NULL
     """,
     """
