@@ -16,7 +16,7 @@ from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.views import Entry, JobRecord, LiveJob
 from gpuyard.api.core import Core
 
-SHORTEST_PREFIX: Final = 4
+SHORTEST_PREFIX: Final = 1
 _JOB_ID = re.compile(r"[0-9a-z-]{1,64}")
 
 

@@ -11,7 +11,7 @@ from gpuyard.actors.model.job import ALIASES, Status
 
 LARGEST = 2**31
 
-JobId = Annotated[str, Path(description="A job's id; for reading also any unique prefix of at least 4 characters.")]
+JobId = Annotated[str, Path(description="A job's id; for reading also any unique prefix.")]
 UserId = Annotated[int, Path(ge=0, le=2**63 - 1)]
 Offset = Annotated[int, Query(ge=0, le=LARGEST, description="How many to pass over.")]
 StatusFilter = Annotated[
