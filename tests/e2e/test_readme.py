@@ -1,0 +1,112 @@
+"""Every block of the README is executed, word for word; only the port is a free one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from gpuyard.actors.model.description import Source, describe
+from tests.e2e.conftest import MakeServer
+from tests.e2e.server import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = dict(re.findall(r"<!-- command: (\w+) -->\n```bash\n(.*?)\n```", README, re.S))
+
+
+def clone(target: Path) -> Path:
+    """What a fresh clone of the present tree would hold."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        source, copy = ROOT / name, target / name
+        if source.is_symlink() or source.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
+    return target
+
+
+def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.CompletedProcess[str]:
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("GPUYARD_", "PYTEST_", "PYTHONPATH"))}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=cwd,
+        env={**own, **environ},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def test_every_shell_block_is_named_and_so_executed_here() -> None:
+    assert README.count("```bash") == len(COMMANDS)
+    assert set(COMMANDS) == {"demo", "test", "server", "use", "limits", "cancel", "curl"}
+    assert all("\n" not in COMMANDS[name] for name in ("demo", "test")), "single lines"
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    assert "command: test" in (ROOT / ".ci/run").read_text()
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_command_runs_real_trainings_and_leaves_nothing(tmp_path: Path) -> None:
+    tree = clone(tmp_path / "clone")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = bash(COMMANDS["demo"], tree, 500, TMPDIR=str(scratch), HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "loss" in done.stdout + done.stderr and "completed" in done.stdout
+    assert not [path for path in scratch.iterdir() if "gpuyard" in path.name], "nothing left behind"
+
+
+@pytest.mark.timeout(600)
+def test_the_test_command_sets_up_and_finds_all_tests(tmp_path: Path) -> None:
+    tree = clone(tmp_path / "clone")
+    done = bash(COMMANDS["test"], tree, 500, PYTEST_ADDOPTS="--collect-only")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_readme" in done.stdout
+
+
+@pytest.mark.timeout(180)
+def test_the_commands_to_use_it_work_in_the_order_of_the_page(make_server: MakeServer, tmp_path: Path) -> None:
+    assert COMMANDS["server"].split() == ["gpuyard", "server", "--simulate-gpus", "4"]
+    server = make_server().start()
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GPUYARD_SERVER": server.url,
+        "HOME": str(tmp_path),
+    }
+    outputs = {}
+    for name in ("use", "limits", "cancel", "curl"):
+        script = COMMANDS[name].replace("localhost:8000", f"localhost:{urlsplit(server.url).port}")
+        done = bash(script, tmp_path, 60, **environ)
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+        outputs[name] = done.stdout
+    assert "submitted, followed, and its exit code is mine" in outputs["use"]
+    assert "GpusBusy" in outputs["limits"] or "GPUs" in outputs["limits"]
+    assert '"success":true' in outputs["curl"].replace(" ", "") and "queue_depth" in outputs["curl"]
+    _all_ended(server)
+
+
+def _all_ended(server: Server) -> None:
+    for job in server.get("/api/jobs?limit=100").body["jobs"]:
+        server.wait(job["job_id"])
+
+
+def test_the_job_description_is_one_that_is_understood() -> None:
+    [block] = re.findall(r"```toml\n(.*?)\n```", README, re.S)
+    described = describe(tomllib.loads(block), Source(name="readme", format="toml"))
+    assert described["num_processes"] == 2 and described["time_limit"] == 12 * 3600
