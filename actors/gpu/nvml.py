@@ -89,9 +89,7 @@ class Nvml:
         """`card` is the GPU that a MIG device is a part of, else the device itself. Raises NVMLError when lost."""
         power = _or_none(pynvml.nvmlDeviceGetPowerUsage, card)
         utilization = _or_none(pynvml.nvmlDeviceGetUtilizationRates, device)
-        errors: list[str] = []
-        memory = _or_report(errors, "memory", _memory, device)
-        processes = _or_report(errors, "processes", self._processes, device) or ()
+        memory, error = _memory(device)
         return ReadGpu(
             uuid=uuid,
             index=index,
@@ -109,8 +107,8 @@ class Nvml:
                 pynvml.NVML_VOLATILE_ECC,
             ),
             mig=mig,
-            processes=processes,
-            error="; ".join(errors) or None,
+            processes=self._processes(device),
+            error=error,
         )
 
     def _processes(self, device: Handle) -> tuple[ReadProcess, ...]:
@@ -185,11 +183,16 @@ def _mig_devices(handle: Handle) -> Iterator[tuple[int, Handle]]:
             yield n, part
 
 
-def _memory(device: Handle) -> Any:
-    """The newer call leaves what the driver reserves for itself out of `used`; old drivers have only the other."""
-    return _or_none(pynvml.nvmlDeviceGetMemoryInfo, device, pynvml.nvmlMemory_v2) or pynvml.nvmlDeviceGetMemoryInfo(
-        device
-    )
+def _memory(device: Handle) -> tuple[Any, str | None]:
+    """What is in use, or why that is not known. The newer call leaves what the driver reserves for itself out; old
+    drivers have only the other."""
+    try:
+        newer = _or_none(pynvml.nvmlDeviceGetMemoryInfo, device, pynvml.nvmlMemory_v2)
+        return newer or pynvml.nvmlDeviceGetMemoryInfo(device), None
+    except pynvml.NVMLError as error:
+        if error.value in LOST:
+            raise
+        return None, f"its memory cannot be read: {error}"
 
 
 _COMPUTE = (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetComputeRunningProcesses_v2)
@@ -197,18 +200,10 @@ _GRAPHICS = (pynvml.nvmlDeviceGetGraphicsRunningProcesses, pynvml.nvmlDeviceGetG
 
 
 def _listed(calls: tuple[Callable[[Handle], list[Any]], ...], device: Handle) -> list[Any]:
-    """Processes by the newest call that the driver knows; none where it cannot list any. Raises NVMLError."""
-    for call in calls:
-        try:
-            return call(device)
-        except (pynvml.NVMLLibraryMismatchError, pynvml.NVMLError_FunctionNotFound):
-            continue
-        except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
-            return []
-        except pynvml.NVMLError_InsufficientSize:
-            # Many processes came between asking how many there are and asking for them.
-            return call(device)
-    return []
+    """Processes by the newest call that the driver knows. None where it cannot list any (cards that do not support
+    it, sandboxes): then memory tells whether somebody is there."""
+    found = (_or_none(call, device) for call in calls)
+    return next((listed for listed in found if listed is not None), [])
 
 
 def _or_none(call: Callable[..., Any], *args: Any) -> Any:
@@ -227,14 +222,3 @@ def _or_none_ever(call: Callable[..., Any], *args: Any) -> Any:
     with suppress(pynvml.NVMLError):
         return call(*args)
     return None
-
-
-def _or_report(errors: list[str], what: str, call: Callable[[Handle], Any], device: Handle) -> Any:
-    """None and a line in `errors` when what must be known cannot be. Raises NVMLError when the card is lost."""
-    try:
-        return call(device)
-    except pynvml.NVMLError as error:
-        if error.value in LOST:
-            raise
-        errors.append(f"its {what} cannot be read: {error}")
-        return None

@@ -93,13 +93,6 @@ def test_a_card_whose_memory_cannot_be_read_is_not_handed_out(
     assert allocator.until_gpu(gpus[0].uuid, lambda fact: fact.usable)
 
 
-def test_a_card_whose_processes_cannot_be_read_is_not_handed_out(
-    script: Script, gpus: list[FakeGpu], watching: Watching
-) -> None:
-    script.fail("nvmlDeviceGetComputeRunningProcesses_v3", UNKNOWN, gpus[2])
-    assert [fact.usable for fact in watching().last().gpus] == [True, True, False]
-
-
 def test_an_xid_is_a_quarantine_until_it_is_cleared(script: Script, gpus: list[FakeGpu], watching: Watching) -> None:
     allocator = watching()
     allocator.last()

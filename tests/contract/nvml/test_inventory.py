@@ -77,11 +77,13 @@ def test_an_old_driver_has_only_the_older_calls(script: Script, watching: Watchi
     assert [p.pid for p in fact.foreign] == [1]
 
 
-def test_a_card_that_cannot_list_processes_is_judged_by_its_memory(script: Script, watching: Watching) -> None:
+@pytest.mark.parametrize("code", [NOT_SUPPORTED, NO_PERMISSION, 999])
+def test_where_processes_cannot_be_listed_memory_tells(script: Script, watching: Watching, code: int) -> None:
     free, used = script.add_gpu(), script.add_gpu()
     script.add_process(used, 1, 5)
     for kind in ("Compute", "Graphics"):
-        script.fail(f"nvmlDeviceGet{kind}RunningProcesses_v3", NOT_SUPPORTED)
+        for version in (2, 3):
+            script.fail(f"nvmlDeviceGet{kind}RunningProcesses_v{version}", code)
     facts = by_uuid(watching().last())
     assert facts[free.uuid].usable
     assert [(p.pid, p.memory_bytes) for p in facts[used.uuid].foreign] == [(0, 5 * GIB)]

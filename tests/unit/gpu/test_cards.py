@@ -119,6 +119,13 @@ def test_a_mig_device_that_was_destroyed_is_forgotten_but_not_while_it_is_held()
     assert watched.facts["MIG-2"].missing
 
 
+def test_mig_devices_of_a_gpu_that_is_lost_are_missing_with_it() -> None:
+    watched = Watched()
+    watched.see(gpu("MIG-1", index=100, mig=True), replaced=(A,))
+    watched.see(gpu(A, lost="GPU is lost"))
+    assert watched.facts["MIG-1"].missing
+
+
 @pytest.mark.parametrize("entry", ["1", "GPU-bbbb", "GPU-b"])
 def test_a_gpu_may_be_kept_out_by_index_or_uuid(entry: str) -> None:
     watched = Watched(WatchRules(excluded=(entry,)))

@@ -76,6 +76,14 @@ def test_an_unknown_amount_of_memory_is_enough_to_be_foreign() -> None:
     assert [(p.pid, p.memory_bytes) for p in fact.foreign] == [(7, None)]
 
 
+def test_where_its_memory_is_not_told_all_of_it_may_be_the_foreigners() -> None:
+    watched = Watched(WatchRules(external="warn"))
+    watched.start(1, A)
+    watched.release(1, A)
+    watched.see(gpu(A, process(7, None), used=20))
+    assert len(watched.emptied) == 1
+
+
 def test_a_desktop_may_share_a_gpu_but_a_renderer_that_fills_it_may_not() -> None:
     watched = Watched()
     assert watched.see(gpu(A, process(7, 1, graphics=True), process(8, 0.9, graphics=True))).usable

@@ -152,6 +152,29 @@ def test_a_gpu_that_is_gone_holds_nothing(watched: Watched) -> None:
     assert watched.emptied == [Emptied(1, (A, B))]
 
 
+def test_a_process_that_uses_no_memory_any_more_is_still_there(watched: Watched) -> None:
+    watched.release(1, A)
+    watched.see(gpu(A, process(fence=1, memory=0)))
+    assert watched.emptied == []
+
+
+def test_a_culprit_stays_the_culprit_and_is_nobody_from_outside(watched: Watched) -> None:
+    watched.release(1, A)
+    watched.see(gpu(A, OURS), after=60)
+    fact = watched.see(gpu(A, OURS))
+    assert fact.foreign == ()
+    assert "run 1 ended but is still on it" in str(fact.fault)
+
+
+def test_a_desktop_may_have_grown_meanwhile_where_its_memory_is_not_told() -> None:
+    watched = Watched()
+    watched.see(gpu(A, process(9, None, graphics=True), used=0.2))
+    watched.start(1, A)
+    watched.release(1, A)
+    watched.see(gpu(A, process(9, None, graphics=True), used=1.2))
+    assert watched.emptied == [Emptied(1, (A,))]
+
+
 def test_memory_that_cannot_be_read_is_not_taken_for_empty(watched: Watched) -> None:
     watched.release(1, A)
     watched.see(gpu(A, memory_used=None, error="its memory cannot be read: Unknown Error"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gpuyard.actors.model.gpu_reading import ReadGpu, ReadProcess
 from tests.unit.gpu.readings import Watched, gpu, process
@@ -71,25 +71,23 @@ class GpusInUse(RuleBasedStateMachine):
 
     # --- what happens ---
 
-    @rule(wanted=st.sets(uuids, min_size=1))
-    def a_run_starts_where_it_may(self, wanted: set[str]) -> None:
+    @rule(wanted=st.sets(uuids, min_size=1), memory=st.sampled_from([0.0, 0.3, 10.0]))
+    def a_run_starts_where_it_may(self, wanted: set[str], memory: float) -> None:
         taken = {uuid for held in (*self.live.values(), *self.waiting.values()) for uuid in held}
         free = {uuid for uuid in wanted - taken if self.watched.facts[uuid].usable}
-        if free:
-            self.fences += 1
-            self.live[self.fences] = free
-            self.watched.start(self.fences, *sorted(free))
+        if not free:
+            return
+        self.fences += 1
+        self.live[self.fences] = free
+        self.watched.start(self.fences, *sorted(free))
+        for uuid in sorted(free):
+            self._add(uuid, memory=memory, fence=self.fences)
 
-    @precondition(lambda self: self.live)
-    @rule(data=st.data(), memory=st.sampled_from([0.0, 0.3, 10.0]))
-    def its_program_uses_a_gpu(self, data: st.DataObject, memory: float) -> None:
-        fence = data.draw(st.sampled_from(sorted(self.live)))
-        self._add(data.draw(st.sampled_from(sorted(self.live[fence]))), memory=memory, fence=fence)
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data(), leak=st.sampled_from([0.0, 0.0, 4.0]), lingers=st.booleans())
-    def it_ends(self, data: st.DataObject, leak: float, lingers: bool) -> None:
-        fence = data.draw(st.sampled_from(sorted(self.live)))
+    @rule(leak=st.sampled_from([0.0, 0.0, 4.0]), lingers=st.booleans())
+    def the_oldest_run_ends(self, leak: float, lingers: bool) -> None:
+        if not self.live:
+            return
+        fence = min(self.live)
         held = self.live.pop(fence)
         for uuid in held:
             truth = self.truth[uuid]
