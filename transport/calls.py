@@ -37,6 +37,7 @@ COMMON: Calls = {Ping: bool, c.Ready: bool}
 SCHEDULER: Calls = {
     c.SubmitJob: v.JobAccepted | v.JobRefused,
     c.SubmitJobs: list[v.JobAccepted | v.JobRefused],
+    c.RecallKey: list[v.JobAccepted] | None,
     c.CancelJob: v.JobChanged,
     c.CancelJobs: v.JobsCancelled,
     c.SetPriority: v.PriorityChanged,
