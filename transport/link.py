@@ -124,7 +124,7 @@ class Link(Actor):
         try:
             frame = codec.unpack_upward(data)
         except codec.BadFrame as error:
-            log.warning("a client of the link sent no frame: %s", error)
+            log.warning("a client of the link sent no frame: %s", str(error))
             return
         if isinstance(frame, codec.Hello):
             self._watchers[client] = False
