@@ -194,6 +194,7 @@ STATS: Final = {
     "local": LOCAL,
     "workers": WORKERS,
     "pending_by_reason": {},
+    "gpu_idle_seconds": 12.5,
 } | LIMITS
 
 STATUS: Final[dict[str, Any]] = {

@@ -30,6 +30,7 @@ class LineSplitter:
         self._offset = offset
         self._rest = b""
         self._drawn: Line | None = None
+        self._bar = False  # what was given last was a bar that no newline has ended yet
 
     @property
     def offset(self) -> int:
@@ -38,7 +39,7 @@ class LineSplitter:
 
     def go_on_at(self, offset: int) -> None:
         """Forget what is incomplete: the log is read from another place on."""
-        self._offset, self._rest, self._drawn = offset, b"", None
+        self._offset, self._rest, self._drawn, self._bar = offset, b"", None, False
 
     def feed(self, data: bytes) -> list[Line]:
         """The lines that are complete now."""
@@ -50,9 +51,11 @@ class LineSplitter:
                 self._drawn = Line(_text(segment), after) if segment else self._drawn
             else:
                 # A bare newline after a progress bar leaves the bar standing.
-                text = _text(segment) if segment or self._drawn is None else self._drawn.text
-                lines.append(Line(text, after))
-                self._drawn = None
+                if segment or not (self._drawn or self._bar):
+                    lines.append(Line(_text(segment), after))
+                elif self._drawn:
+                    lines.append(Line(self._drawn.text, after))
+                self._drawn, self._bar = None, False
             start = end.end()
         while len(buffer) - start > LONGEST:
             cut = _whole_characters(buffer, start, start + LONGEST)
@@ -60,7 +63,7 @@ class LineSplitter:
             start = cut
         if self._drawn is not None:
             lines.append(self._drawn)
-            self._drawn = None
+            self._drawn, self._bar = None, True
         self._offset += start
         self._rest = buffer[start:]
         return lines

@@ -16,7 +16,7 @@ STATUSES = ("blocked", "pending", "queued", "running", "completed", "failed", "c
 CANCELLABLE = ("blocked", "pending", "queued", "running")
 
 
-def status(value: object) -> str:
+def cancellable(value: object) -> str:
     if value not in CANCELLABLE:
         raise ValueError("must be one of blocked, pending, queued, running")
     return "pending" if value == "queued" else str(value)
@@ -29,7 +29,7 @@ class CancelBody(Strict):
 
     all: bool | None = None
     all_users: bool = False
-    status: Annotated[list[Annotated[str, rule(status, str)]], Field(min_length=1, max_length=8)] | None = None
+    status: Annotated[list[Annotated[str, rule(cancellable, str)]], Field(min_length=1, max_length=8)] | None = None
     job_ids: Annotated[list[fields.JobId], Field(min_length=1, max_length=10_000)] | None = None
 
     @model_validator(mode="after")

@@ -66,6 +66,11 @@ def test_the_second_name_has_the_same_routes(document: dict[str, Any]) -> None:
     assert first == second - {"/submit"}
 
 
+def test_stats_are_whole() -> None:
+    fields = set(views.Stats.__struct_fields__) - {"limits"} | set(limits.Limits.__struct_fields__)
+    assert set(answers.QueueStats.__struct_fields__) == fields
+
+
 ANSWERS: dict[str, type[msgspec.Struct]] = {
     "list_queue": answers.QueueList,
     "queue_stats": answers.QueueStats,
