@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -39,6 +40,22 @@ class Snapshot(NamedTuple):
     entries: Sequence[Job]
     ended: Sequence[Job]
     progress: dict[str, Progress]
+
+
+def display(console: Console, *, screen: bool = False, transient: bool = False) -> Live:
+    """Where pictures are drawn over each other, when told to.
+
+    stdout is left in its place: what can be written there is judged by it (`terminal.has_signs`).
+    """
+    return Live(
+        console=console,
+        screen=screen,
+        transient=transient,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    )
 
 
 def take(client: Client, *, ended: int = 3) -> Snapshot:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -55,7 +54,7 @@ SHARED: dict[str, Callable[[F], F]] = {
     ),
     "token_file": click.option(
         "--token-file",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False),
         metavar="FILE",
         help="Read the token from FILE.  [or the token itself in GPUYARD_TOKEN]",
     ),
@@ -104,7 +103,7 @@ def client_options(verb: F) -> F:
     """`--server --token-file`; the verb gets them as one `client`."""
 
     @functools.wraps(verb)
-    def wrapped(*args: Any, server: str | None, token_file: Path | None, **more: Any) -> Any:
+    def wrapped(*args: Any, server: str | None, token_file: str | None, **more: Any) -> Any:
         client = make_client(server, token_file)
         try:
             return verb(*args, client=client, **more)
@@ -130,7 +129,7 @@ def output_options(verb: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-def make_client(server: str | None, token_file: Path | None, timeout: float = 30.0) -> Client:
+def make_client(server: str | None, token_file: str | None, timeout: float = 30.0) -> Client:
     """The client for these options and the environment. Raises Failure."""
     from gpuyard.cli.exits import ExitCode, Failure
     from gpuyard.cli.http import Client
@@ -146,13 +145,15 @@ def make_client(server: str | None, token_file: Path | None, timeout: float = 30
     return client
 
 
-def read_token(path: Path) -> str:
+def read_token(name: str) -> str:
     """The token in a file, which nobody else should be able to read. Raises Failure."""
     import stat
+    from pathlib import Path
 
     from gpuyard.cli.exits import ExitCode, Failure
     from gpuyard.cli.terminal import say
 
+    path = Path(name)
     try:
         token = path.read_text("utf-8").strip()
         mode = path.stat().st_mode

@@ -37,7 +37,7 @@ SIGNS = {
 @SHARED["token_file"]
 @click.pass_context
 def doctor(
-    ctx: click.Context, /, data_dir: Path | None, out: Output, server: str | None, token_file: Path | None
+    ctx: click.Context, /, data_dir: Path | None, out: Output, server: str | None, token_file: str | None
 ) -> None:
     """Look at Python, kernel, clock, limits, data folder, database, GPUs and the server; say what to do.
 
@@ -55,7 +55,7 @@ def doctor(
     ctx.exit(ExitCode.REFUSED if counts[Level.FAILURE] else ExitCode.OK)
 
 
-def examine(data_dir: Path | None, url: str | None, token_file: Path | None) -> Iterator[Finding]:
+def examine(data_dir: Path | None, url: str | None, token_file: str | None) -> Iterator[Finding]:
     """All findings; the checks of the server's own folder need what the server needs, and are loaded only here."""
     from gpuyard.cli import settings as server_settings
     from gpuyard.cli.commands.db import DATABASE
@@ -83,7 +83,7 @@ def examine(data_dir: Path | None, url: str | None, token_file: Path | None) -> 
         yield from live.server(client)
 
 
-def _client(url: str | None, token_file: Path | None) -> Client:
+def _client(url: str | None, token_file: str | None) -> Client:
     return make_client(url, token_file, timeout=10.0)
 
 

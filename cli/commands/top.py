@@ -40,7 +40,6 @@ def top(ctx: click.Context, /, client: Client, every: float, once: bool) -> None
 
 def _watch(client: Client, every: float) -> None:
     from rich.console import Console, Group
-    from rich.live import Live
     from rich.text import Text
 
     from gpuyard.cli import live
@@ -50,8 +49,9 @@ def _watch(client: Client, every: float) -> None:
     pause = every
     with (
         keys.pressed() as pressed,
-        Live(live.screen(snapshot), console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as view,
+        live.display(console, screen=True) as view,
     ):
+        view.update(live.screen(snapshot), refresh=True)
         while True:
             if "q" in pressed.within(pause).lower():
                 return

@@ -81,11 +81,12 @@ def shown(client: Client) -> Iterator[Lines | Pictures]:
         yield Lines(client)
         return
     from rich.console import Console
-    from rich.live import Live
+
+    from gpuyard.cli import live
 
     console = Console(file=sys.stdout, highlight=False, no_color=not terminal.has_colour())
-    with Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop") as live:
-        yield Pictures(client, live)
+    with live.display(console, transient=True) as display:
+        yield Pictures(client, display)
 
 
 def clean_indented(text: str) -> str:

@@ -14,7 +14,7 @@ from gpuyard.cli.http import Client, segment
 from gpuyard.cli.jobs import TERMINAL, reason_lines
 from gpuyard.cli.text import epoch, span
 
-MOST_SECONDS = 55.0
+MOST_SECONDS = 120.0
 PAUSE = 0.1
 
 Job = dict[str, Any]

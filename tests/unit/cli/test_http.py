@@ -96,7 +96,7 @@ def test_the_token_goes_into_the_header_only(server: Recorder, tmp_path: Path) -
     secret.write_text("s3cret\n")
     secret.chmod(0o600)
     server.on("GET", "/x", Answer({}))
-    with make_client(server.url, secret) as client:
+    with make_client(server.url, str(secret)) as client:
         client.get("/x", query={"a": "b"})
     (asked,) = server.asked
     assert asked.headers["authorization"] == "Bearer s3cret"
@@ -109,7 +109,7 @@ def test_a_token_file_that_others_may_read_is_warned_of(
     secret = tmp_path / "token"
     secret.write_text("s3cret")
     secret.chmod(0o644)
-    make_client(server.url, secret)
+    make_client(server.url, str(secret))
     told = capsys.readouterr().err
     assert "chmod 600" in told
     assert "s3cret" not in told

@@ -57,4 +57,4 @@ def test_no_heavy_module_is_loaded(server: Recorder, tmp_path: object, words: li
     found = loaded(words, server.url, f"{tmp_path}/modules")
     assert not found & HEAVY
     if "--help" in words:
-        assert not found & {"http", "json", "ssl", "socket"}
+        assert not found & {"http", "json", "ssl", "socket", "pathlib", "urllib"}
