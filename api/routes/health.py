@@ -14,7 +14,7 @@ from gpuyard.actors.model.commands import GetActorStats, GetGpus, GetStats, Read
 from gpuyard.actors.model.errors import GpuyardError, Unavailable
 from gpuyard.actors.model.message import Message
 from gpuyard.api.core import Core
-from gpuyard.api.deps import CoreDep, MetricsDep, StreamsDep
+from gpuyard.api.deps import CoreDep, MetricsDep, SettingsDep, StreamsDep
 from gpuyard.api.metrics import Present, exposition
 from gpuyard.api.responses import JsonResponse
 
@@ -32,16 +32,17 @@ ASKED = (
     names.LINK,
 )
 PATIENCE = 2.0
+ALIVE = {"status": "ok", "version": "0.1.0"}
 
 
 def _example(content_type: str, example: Any) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "yes", "content": {content_type: {"example": example}}}}
 
 
-@router.get("/healthz", operation_id="healthz", responses=_example("application/json", {"status": "ok"}))
-async def healthz() -> Response:
-    """The Frontend lives."""
-    return JsonResponse({"status": "ok"})
+@router.get("/healthz", operation_id="healthz", responses=_example("application/json", ALIVE))
+async def healthz(settings: SettingsDep) -> Response:
+    """The Frontend lives, and which version it is."""
+    return JsonResponse({"status": "ok", "version": settings.version})
 
 
 @router.get(

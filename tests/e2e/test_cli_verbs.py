@@ -201,6 +201,11 @@ def test_hold_release_priority_and_approval(cli: Cli, server: Server) -> None:
     cli("jobs", "approval", blocked, "approve", code=6)
 
 
+def test_version_names_the_servers_too(cli: Cli) -> None:
+    found = json.loads(cli("version", "--format", "json"))
+    assert found["server"] == found["gpuyard"]
+
+
 def test_status_json_is_the_stats_object(cli: Cli, server: Server) -> None:
     found = json.loads(cli("jobs", "status", "--format", "json"))
     stats = server.stats()
