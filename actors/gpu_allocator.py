@@ -129,7 +129,7 @@ class LocalGPUAllocator(Actor):
         """The facts stay as they were, and grow too old to hand anything out."""
         self._tried, self._pending = True, False
         if error.detail != self._error:
-            log.warning("GPUs cannot be read: %s", error)
+            log.warning("GPUs cannot be read: %s", error.detail)
             self._error = error.detail
             self._tell_facts()
 

@@ -23,6 +23,7 @@ EVENTS_AT_ONCE = 64
 MIG_STRIDE = 100
 
 Handle = Any
+NvmlError: type[Exception] = pynvml.NVMLError
 
 
 class Nvml:

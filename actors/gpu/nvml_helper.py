@@ -14,9 +14,8 @@ import sys
 from typing import BinaryIO
 
 import msgspec
-import pynvml
 
-from gpuyard.actors.gpu.nvml import Nvml
+from gpuyard.actors.gpu.nvml import Nvml, NvmlError
 from gpuyard.actors.gpu.ownership import Owners
 from gpuyard.actors.gpu.probe import Answer
 
@@ -31,7 +30,7 @@ def main(data_dir: str | None, requests: BinaryIO, answers: BinaryIO) -> int:
         _say(answers, Answer())
         for _ in requests:
             _say(answers, Answer(reading=nvml.read()))
-    except pynvml.NVMLError as error:
+    except NvmlError as error:
         _say(answers, Answer(error=f"NVML: {error}"))
         return 1
     except BrokenPipeError:

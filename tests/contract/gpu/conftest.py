@@ -3,10 +3,16 @@ from pathlib import Path
 
 import pytest
 
+from tests import leaks
 from tests.contract.gpu.benches import Bench, NvmlBench, SimulatedBench
 from tests.fake_nvml.fixtures import fake_nvml_library, script
 
 __all__ = ["bench", "fake_nvml_library", "script"]
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    yield from leaks.watched()
 
 
 @pytest.fixture(params=["nvml", "simulated"])

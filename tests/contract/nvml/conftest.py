@@ -15,6 +15,7 @@ import pytest
 from gpuyard.actors.gpu.nvml_probe import NvmlProbe
 from gpuyard.actors.gpu.settings import GpuSettings
 from gpuyard.actors.model.clock import Clock
+from tests import leaks
 from tests.fake_nvml import Script
 from tests.fake_nvml.fixtures import fake_nvml_library, script
 from tests.support_gpu import Allocator
@@ -43,6 +44,11 @@ class Process:
     def end(self) -> None:
         with self._program:
             self._program.kill()
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    yield from leaks.watched()
 
 
 @pytest.fixture
