@@ -189,7 +189,8 @@ class QueueStore(Actor):
         assert self._checkpointer is not None
         self._checkpointer.wrote(rows)
         if self._checkpointer.log_too_long:
-            self._checkpointer.caught_up(self.database.checkpoint())
+            self.database.checkpoint()
+            self._checkpointer.helped()
 
     def _refuse(self, number: int, generation: int, error: str, *, disk: bool = False) -> None:
         self._tell(CommitFailed(generation=generation, number=number, error=error, disk=disk))

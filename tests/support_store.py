@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gpuyard.actors.model.commit import (
     UpdateAttempt,
     UpdateJob,
 )
+from gpuyard.actors.model.errors import Unavailable
 from gpuyard.actors.model.events import CommitFailed, Committed, SnapshotLoaded
 from gpuyard.actors.model.ids import make_fence
 from gpuyard.actors.model.job import Job, JobSpec, Status
@@ -116,6 +117,7 @@ class Bench:
     """A QueueStore under test, and what it told."""
 
     def __init__(self, path: Path, crashes: list[BaseException]) -> None:
+        self._threads = set(threading.enumerate())
         self.path = path
         self.crashes = crashes
         self.told: list[Message] = []
@@ -153,9 +155,11 @@ class Bench:
         for name in (names.STORE, names.SCHEDULER):
             ref = self.directory.get(name)
             if ref is not None and ref.is_alive():
-                self.directory.ref(name).ask(Shutdown()).result(10)
+                # One that has just crashed answers that it is stopping.
+                with suppress(Unavailable):
+                    self.directory.ref(name).ask(Shutdown()).result(10)
                 eventually(lambda ref=ref: not ref.is_alive())  # type: ignore[misc]
-        eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith(("QueueStore-", "store-"))])
+        eventually(lambda: not [t for t in set(threading.enumerate()) - self._threads if "tore-" in t.name])
 
 
 @contextmanager

@@ -49,9 +49,9 @@ class Checkpointer:
         """The commits come so fast that the thread never catches up."""
         return self._frames > self._too_long
 
-    def caught_up(self, frames: int) -> None:
-        """The store has made a checkpoint itself; `frames` are in the log."""
-        self._frames = 0 if frames < self._too_long else frames // 2
+    def helped(self) -> None:
+        """The store has made a checkpoint itself: the next commit begins the log anew, unless a reader hinders it."""
+        self._frames = 0
 
     def stop(self) -> None:
         self._ended = True

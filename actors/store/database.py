@@ -132,14 +132,12 @@ class Database:
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise damaged(self.path, f"a row cannot be read ({error})") from error
 
-    def checkpoint(self) -> int:
-        """Bring what the log holds into the database now, as far as readers let it; the frames it has held."""
+    def checkpoint(self) -> None:
+        """Bring what the log holds into the database now, as far as readers let it."""
         try:
-            _busy, frames, _moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             log.warning("the log of %s could not be brought into the database: %s", self.path, error)
-            return 0
-        return int(frames)
 
     def reconnect(self) -> None:
         """Take a new connection after a fault of the disk. Raises DiskFailed while that does not work."""

@@ -55,8 +55,14 @@ RULES: Final = (
         f"SELECT position FROM queue WHERE status NOT IN {TERMINAL_STATUSES} GROUP BY position HAVING count(*) > 1",
     ),
     ("job {} has lost what it asked for", "SELECT job_id FROM queue WHERE id NOT IN (SELECT id FROM job_spec)"),
-    ("job {} has metadata that is no JSON", "SELECT job_id FROM queue WHERE NOT json_valid(metadata)"),
-    ("job {} has GPUs that are no JSON", "SELECT job_id FROM queue WHERE NOT json_valid(allocated_gpus)"),
+    (
+        "job {} has metadata that is no JSON",
+        "SELECT job_id FROM queue WHERE metadata IS NOT NULL AND NOT json_valid(metadata)",
+    ),
+    (
+        "job {} has GPUs that are no JSON",
+        "SELECT job_id FROM queue WHERE allocated_gpus IS NOT NULL AND NOT json_valid(allocated_gpus)",
+    ),
     ("event {} holds no JSON", "SELECT id FROM event WHERE NOT json_valid(data)"),
     ("event {} has no time", f"SELECT id FROM event WHERE at NOT GLOB '{TIME}'"),
     ("setting {} holds no JSON", "SELECT key FROM setting WHERE NOT json_valid(value)"),

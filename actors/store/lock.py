@@ -38,12 +38,14 @@ class SupervisorLock:
             holder = self._read().pid
             os.close(self._file)
             raise DatabaseRefused(
-                f"{path} is in use by another supervisor (pid {holder}):"
+                f"{path} is in use by another supervisor (pid {holder or 'unknown'}):"
                 " stop that one first, or take another --data-dir",
                 path=str(path),
                 pid=holder,
             ) from None
         self.before = self._read()
+        # At once, so that whoever comes now is told of us.
+        self.remember(msgspec.structs.replace(self.before, pid=os.getpid()))
 
     def remember(self, seen: Seen) -> None:
         """Write down who holds the lock now, and what it saw."""
