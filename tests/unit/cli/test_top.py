@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
-import subprocess
-import sys
 import termios
-from collections.abc import Callable
 
 import pytest
 
 from tests.support import eventually
 from tests.unit.cli.conftest import Gpuyard
 from tests.unit.cli.recorder import Answer, Recorder, job
+from tests.unit.cli.terminal import Terminal
 from tests.unit.cli.test_verbs import STATS, SYSTEM
 
 
@@ -45,62 +40,24 @@ def test_into_a_pipe_it_is_one_snapshot(gpuyard: Gpuyard) -> None:
     assert "\x07" not in result.stdout
 
 
-class Terminal:
-    """A pseudo-terminal with a `gpuyard top` in it."""
-
-    def __init__(self, server: Recorder) -> None:
-        self.controller, inside = pty.openpty()
-        environment = {**os.environ, "GPUYARD_SERVER": server.url, "TERM": "xterm-256color"}
-        self.before = termios.tcgetattr(inside)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gpuyard", "top", "--every", "0.1"],
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            env={**environment, "COLUMNS": "150", "LINES": "40"},
-            start_new_session=True,
-        )
-        self.inside = inside
-        self.seen = ""
-
-    def read(self) -> str:
-        """All that was written so far."""
-        while select.select([self.controller], [], [], 0.02)[0]:
-            self.seen += os.read(self.controller, 65_536).decode("utf-8", "replace")
-        return self.seen
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.controller)
-        os.close(self.inside)
-
-
-@pytest.mark.parametrize("end", [lambda t: os.write(t.controller, b"q"), lambda t: t.process.send_signal(2)])
-def test_on_a_terminal_it_is_live_until_q_or_ctrl_c(server: Recorder, end: Callable[[Terminal], object]) -> None:
-    terminal = Terminal(server)
-    try:
-        eventually(lambda: "bbbbbbbbbbbb" in terminal.read(), timeout=60)
+@pytest.mark.parametrize("end", ["q", "\x03"], ids=["q", "Ctrl-C"])
+def test_on_a_terminal_it_is_live_until_q_or_ctrl_c(server: Recorder, end: str) -> None:
+    with Terminal(server.url, "top", "--every", "0.1") as terminal:
+        terminal.wait_for("bbbbbbbbbbbb")
         asked = len(server.of("GET", "/api/queue"))
         eventually(lambda: terminal.read() and len(server.of("GET", "/api/queue")) > asked + 1, timeout=60)
-        end(terminal)
-        eventually(lambda: terminal.read() and terminal.process.poll() is not None, timeout=60)
-        assert terminal.process.returncode == 0, terminal.read()
+        terminal.press(end)
+        assert terminal.end() == 0, terminal.read()
         assert termios.tcgetattr(terminal.inside) == terminal.before, "the terminal is put back"
         assert "\x1b]0;x" not in terminal.read(), "a job's name does not retitle the window"
-    finally:
-        terminal.close()
 
 
 def test_a_server_that_goes_away_and_comes_back_does_not_end_it(server: Recorder) -> None:
-    terminal = Terminal(server)
-    try:
-        eventually(lambda: "bbbbbbbbbbbb" in terminal.read(), timeout=60)
+    with Terminal(server.url, "top", "--every", "0.1") as terminal:
+        terminal.wait_for("bbbbbbbbbbbb")
         server.on("GET", "/api/queue/stats", Answer(break_off=True))
-        eventually(lambda: "trying again" in terminal.read(), timeout=60)
+        terminal.wait_for("trying again")
         server.on("GET", "/api/queue/stats", Answer({**STATS, "total_running": 77}))
-        eventually(lambda: "77 running" in terminal.read(), timeout=60)
-        os.write(terminal.controller, b"q")
-        eventually(lambda: terminal.read() and terminal.process.poll() == 0, timeout=60)
-    finally:
-        terminal.close()
+        terminal.wait_for("77 running")
+        terminal.press("q")
+        assert terminal.end() == 0
