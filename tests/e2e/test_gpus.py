@@ -1,7 +1,9 @@
-"""A real server on NVML (the real pynvml, on a fake driver library): who gets a GPU, when, and why not."""
+"""A real server on NVML (the real pynvml, on a fake driver library), and on simulated GPUs: who gets a GPU, when, and
+why not."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,3 +147,20 @@ def test_mig_devices_are_handed_out_by_their_uuid(make_server: MakeServer, scrip
     job = server.wait(server.submit(sys.executable, "-c", code, num_processes=2)["job_id"])
     uuids = ",".join(part.uuid for part in script.gpus[0].parts)
     assert server.get(f"/api/jobs/{job['job_id']}/logs").body["logs"] == f"{uuids} {uuids}\n"
+
+
+def test_simulated_gpus_show_the_load_of_runs_and_the_faults_that_a_file_injects(make_server: MakeServer) -> None:
+    server = make_server(gpus="2:A100:40").start()
+    job_id = server.submit(*SLEEP)["job_id"]
+    eventually(lambda: devices(server)[0]["utilization"] > 50)
+    assert devices(server)[1]["utilization"] == 0
+    server.post(f"/api/jobs/{job_id}/cancel")
+    server.wait(job_id, "cancelled")
+    eventually(lambda: devices(server)[0]["utilization"] == 0)
+    faults = {"0": {"lost": True}, "1": {"foreign": [{"pid": 4711, "memory_gb": 3}]}}
+    (server.data / "gpu_faults.json").write_text(json.dumps(faults))
+    eventually(lambda: states(server) == ["missing", "busy_external"])
+    waiting = server.submit(*SLEEP)["job_id"]
+    assert any("4711" in reason["text"] for reason in reasons(server, waiting))
+    (server.data / "gpu_faults.json").unlink()
+    assert server.wait(waiting, "running")
