@@ -27,7 +27,7 @@ _DO = {
     401: "give a token: --token-file FILE, or GPUYARD_TOKEN in the environment",
     403: "ask a lead or an admin",
     421: "use the name or address that the server was started with (--server URL, GPUYARD_SERVER)",
-    429: "wait a moment, or cancel some jobs that wait: gpuyard jobs cancel --status pending",
+    429: "wait a moment and try again",
     503: "try again in a moment; gpuyard doctor looks for the cause",
 }
 
@@ -52,7 +52,10 @@ class ApiError(Failure):
         why = str(answer.get("detail") or http.client.responses.get(status, f"HTTP status {status}"))
         if status >= 500 and answer.get("request_id"):
             why += f" (request {answer['request_id']})"
-        super().__init__(what, why, _DO.get(status, ""), _EXITS.get(status, ExitCode.REFUSED))
+        do = _DO.get(status, "")
+        if self.code == "too_many_pending":
+            do = "wait, or cancel some of those that wait: gpuyard jobs cancel --status pending"
+        super().__init__(what, why, do, _EXITS.get(status, ExitCode.REFUSED))
 
 
 class Client:

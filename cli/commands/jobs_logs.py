@@ -26,7 +26,10 @@ def logs(ctx: click.Context, /, job: str, follow: bool, tail: int | None, attemp
     """
     job_id = ids.resolve(client, job)
     if not follow:
-        _print(_tail(client, job_id, tail, attempt))
+        text = _tail(client, job_id, tail, attempt)
+        if not text:
+            terminal.say(f"{job_id} has printed nothing")
+        _print(text)
         return
     try:
         for event in watch.stream(client, job_id, attempt, tail):
