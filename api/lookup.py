@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,6 @@ from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.views import Entry, JobRecord, LiveJob
 from gpuyard.api.core import Core
 
-SHORTEST_PREFIX: Final = 1
 _JOB_ID = re.compile(r"[0-9a-z-]{1,64}")
 
 
@@ -29,8 +28,7 @@ def check_id(job_id: str) -> str:
 
 async def stored(core: Core, viewer: Viewer, job_id: str) -> JobRecord:
     """The job as History has it; `job_id` may be a unique prefix. Raises NotFound, NotAllowed."""
-    prefix = len(job_id) >= SHORTEST_PREFIX
-    record: JobRecord = await core.ask(names.HISTORY, GetJob(job_id=check_id(job_id), prefix=prefix))
+    record: JobRecord = await core.ask(names.HISTORY, GetJob(job_id=check_id(job_id), prefix=True))
     require_sight(viewer, record.entry)
     return record
 
@@ -44,8 +42,9 @@ def require_sight(viewer: Viewer, entry: Entry) -> None:
 async def current(core: Core, viewer: Viewer, job_id: str) -> JobRecord:
     """The job as it is now: stored, with the live entry laid over when it is active."""
     record = await stored(core, viewer, job_id)
-    [fresh] = await refreshed(core, [record])
-    return fresh
+    for fresh in await refreshed(core, [record]):
+        return fresh
+    raise NotFound(f"there is no job {job_id} any more")
 
 
 async def refreshed(core: Core, records: list[JobRecord]) -> list[JobRecord]:

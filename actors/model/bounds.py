@@ -181,13 +181,13 @@ def provider(value: object) -> str:
 
 
 def retry_on(value: object) -> tuple[str, ...]:
-    """Classes of ends that are tried again."""
+    """Classes of ends that are tried again, as ends are named: `signal:KILL` becomes `signal:SIGKILL`."""
     if not isinstance(value, list | tuple) or len(value) > 32:
         raise ValueError('must be a list such as ["oom", "exit:1"]')
     for item in value:
         if not isinstance(item, str) or not matches(RETRY_CLASS, item):
             raise ValueError('must hold only oom, timeout, lost, gpu_fault, requeue, "exit:N" and "signal:NAME"')
-    return tuple(dict.fromkeys(value))
+    return tuple(dict.fromkeys(re.sub("^signal:(SIG)?", "signal:SIG", item) if ":" in item else item for item in value))
 
 
 def partition_policy(value: object) -> str:

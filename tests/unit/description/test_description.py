@@ -70,6 +70,11 @@ def test_zero_processes_is_a_cpu_job() -> None:
     assert JobSpec(**describe({"command": ["a"], "num_processes": 0}, HERE)).is_cpu
 
 
+def test_ends_to_retry_are_named_as_ends_are() -> None:
+    said = ["oom", "signal:KILL", "signal:SIGKILL", "exit:1"]
+    assert describe({"command": ["a"], "retry_on": said}, HERE)["retry_on"] == ("oom", "signal:SIGKILL", "exit:1")
+
+
 def test_environment_numbers_are_taken_as_text() -> None:
     assert describe({"command": ["a"], "env": {"N": 3, "F": 0.5}}, HERE)["env"] == {"N": "3", "F": "0.5"}
 
