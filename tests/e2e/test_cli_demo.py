@@ -65,7 +65,7 @@ def test_it_tells_the_story_and_leaves_nothing(demo: subprocess.Popen[str], tmp_
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_interrupted_it_leaves_nothing_either(
     demo: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
 ) -> None:

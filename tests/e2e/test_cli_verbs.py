@@ -213,26 +213,11 @@ def test_status_json_is_the_stats_object(cli: Cli, server: Server) -> None:
     assert found["local"] == stats["local"]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["status"],
-        ["top"],
-        ["gpus"],
-        ["gpus", "list", "--format", "csv"],
-        ["queue", "status"],
-        ["queue", "me"],
-        ["queue", "limits"],
-        ["queue", "process"],
-        ["queue", "cleanup", "-y"],
-        ["jobs", "list"],
-        ["jobs", "list", "--format", "csv"],
-        ["jobs", "status"],
-        ["version"],
-    ],
-)
-def test_what_only_looks_works_on_a_fresh_server(cli: Cli, words: list[str]) -> None:
-    cli(*words)
+def test_what_only_looks_works_on_a_fresh_server(cli: Cli) -> None:
+    for words in ("status", "top", "gpus", "gpus list --format csv", "queue status", "queue me", "queue limits"):
+        cli(*words.split())
+    for words in ("queue process", "queue cleanup -y", "jobs list", "jobs list --format csv", "jobs status"):
+        cli(*words.split())
 
 
 def test_delete_and_purge(cli: Cli, server: Server) -> None:
