@@ -45,7 +45,13 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     fence: int
 
 
-News = RunRecord | ExitRecord | Refused
+class ReadyForRun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ready"):
+    """A spare waits for an order."""
+
+    version: int
+
+
+News = RunRecord | ExitRecord | Refused | ReadyForRun
 
 _DECODER: msgspec.json.Decoder[News] = msgspec.json.Decoder(News)
 

@@ -27,18 +27,17 @@ class Stage(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """`keeper` is a pidfd while the run is live; `sent_at` is monotonic, None until the order is on its way;
-    `stop_reason` is set once a stop was asked; `wanted` once this database wanted the run."""
+    """`order` is kept until the run was claimed; `keeper` is a pidfd while it is live; `stop_reason` is set once a
+    stop was asked, `look_at` (monotonic) while a look is due, `wanted` once this database wanted the run."""
 
     fence: int
     stage: Stage
     job_id: str = ""
     order: dict[str, Any] | None = None
-    sent_at: float | None = None
     record: RunRecord | None = None
     keeper: int | None = None
     keeperless: Keeperless | None = None
-    look_due: bool = False
+    look_at: float | None = None
     stop_reason: str | None = None
     wanted: bool = False
     end: AttemptExited | None = None

@@ -16,6 +16,8 @@ class KeeperSettings:
     log_cap_mb: int = 1024
     python: str = sys.executable
     tick_seconds: float = 5.0
+    # Use control groups where the system has writable ones (see program/cgroup.py).
+    control_groups: bool = True
     # MASTER_PORT: below the range that the kernel gives to outgoing connections.
     first_port: int = 20_000
     last_port: int = 29_499

@@ -1,72 +1,110 @@
-"""Talking with keepers over SEQPACKET sockets: their nudges come in, stops go out. Nothing here ever waits."""
+"""The supervisor's sockets to keepers (SEQPACKET): lines of spares and keepers, and stops. Nothing here ever waits."""
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from gpuyard.actors.keeper.program import records
 
-# Longer than any nudge.
-LONGEST_NUDGE = 262_144
+# Longer than any news.
+LONGEST_NEWS = 262_144
 
 
-class NudgeSocket:
-    """Where all keepers connect to (DATA/sockets/keeper.sock)."""
+class Lines:
+    """Where all keepers connect to (DATA/sockets/keeper.sock), and their connections by descriptor."""
 
     def __init__(self, folder: Path) -> None:
         self._listener = _new()
-        (folder / records.NUDGE_SOCKET).unlink(missing_ok=True)
+        (folder / records.SUPERVISOR_SOCKET).unlink(missing_ok=True)
         with _through(folder) as short:
-            self._listener.bind(f"{short}/{records.NUDGE_SOCKET}")
-        (folder / records.NUDGE_SOCKET).chmod(0o600)
+            self._listener.bind(f"{short}/{records.SUPERVISOR_SOCKET}")
+        (folder / records.SUPERVISOR_SOCKET).chmod(0o600)
         self._listener.listen(1024)
-        self._links: dict[int, socket.socket] = {}
+        self._lines: dict[int, socket.socket] = {}
 
     def fileno(self) -> int:
         return self._listener.fileno()
 
     def accept(self) -> int | None:
-        """The descriptor of a new keeper's connection, None when there is none (any more)."""
+        """The descriptor of a new line, None when nobody (else) waits."""
         try:
-            link, _ = self._listener.accept()
+            line, _ = self._listener.accept()
         except OSError:
             return None
-        link.setblocking(False)
-        self._links[link.fileno()] = link
-        return link.fileno()
+        line.setblocking(False)
+        self._lines[line.fileno()] = line
+        return line.fileno()
+
+    def peer(self, fd: int) -> int:
+        """The pid at the other end."""
+        return int.from_bytes(self._lines[fd].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 4), sys.byteorder)
 
     def receive(self, fd: int) -> bytes | None:
-        """One nudge; b"" when there is nothing now; None when the keeper has closed (drop the descriptor)."""
+        """One message; b"" when there is nothing now; None when the keeper has closed (drop the line)."""
         try:
-            return self._links[fd].recv(LONGEST_NUDGE) or None
+            return self._lines[fd].recv(LONGEST_NEWS) or None
         except BlockingIOError:
             return b""
         except OSError:
             return None
 
+    def send_order(self, fd: int, order: dict[str, Any]) -> bool:
+        """A small order is the message itself, a large one lies in a memory file beside it."""
+        data = _encode(order)
+        try:
+            if len(data) <= records.INLINE_ORDER:
+                self._lines[fd].send(data, socket.MSG_NOSIGNAL)
+            else:
+                _send_large(self._lines[fd], data)
+        except OSError:
+            return False
+        return True
+
     def drop(self, fd: int) -> None:
-        self._links.pop(fd).close()
+        self._lines.pop(fd).close()
 
     def close(self) -> None:
         self._listener.close()
-        for link in self._links.values():
-            link.close()
-        self._links.clear()
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
 
 
 def ask_to_stop(folder: Path, reason: str, grace: float) -> bool:
     """Tell the keeper of the run in `folder` to stop it. False when nobody listens there."""
     message = json.dumps({"op": "stop", "reason": reason, "grace": grace}).encode("ascii")
-    with suppress(OSError), _new() as link, _through(folder) as short:
-        link.connect(f"{short}/{records.CONTROL}")
-        link.send(message)
+    with suppress(OSError), _new() as line, _through(folder) as short:
+        line.connect(f"{short}/{records.CONTROL}")
+        line.send(message, socket.MSG_NOSIGNAL)
         return True
     return False
+
+
+def _send_large(line: socket.socket, data: bytes) -> None:
+    memory = os.memfd_create("gpuyard-order", os.MFD_CLOEXEC)
+    try:
+        records.write_all(memory, data)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [memory]))
+        line.sendmsg([b"memory"], [rights], socket.MSG_NOSIGNAL)
+    finally:
+        os.close(memory)
+
+
+def _encode(order: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(order)
+    except UnicodeEncodeError:  # a data folder whose name is no text
+        return json.dumps(order).encode("ascii")
 
 
 def _new() -> socket.socket:

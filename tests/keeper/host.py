@@ -11,16 +11,16 @@ from typing import Any
 
 import msgspec
 import pykka
+
 from gpuyard.actors import procfs
 from gpuyard.actors.base import Actor, Context, Directory, Reply, start
 from gpuyard.actors.keeper import news
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import RunSpec, WantRun
+from gpuyard.actors.model.commands import RunSpec, WantRun, WantStop
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted
 from gpuyard.actors.model.message import Message, Ping, Shutdown
 from gpuyard.actors.process_keeper import ProcessKeeper
-
 from tests.support import eventually
 
 PYTHON = sys.executable
@@ -86,6 +86,9 @@ class Host:
     def python(self, script: str, fence: int = 1, **spec: Any) -> int:
         return self.run(PYTHON, "-c", script, fence=fence, **spec)
 
+    def stop(self, fence: int = 1, reason: str = "cancelled by owner") -> None:
+        self.tell(WantStop(fence=fence, reason=reason))
+
     def all(self, kind: type[Message], fence: int = 1) -> list[Any]:
         return [m for m in list(self.heard) if isinstance(m, kind) and getattr(m, "fence", fence) == fence]
 
@@ -132,6 +135,11 @@ class Host:
     def ours(self) -> list[int]:
         """Zygotes, spares and keepers of this data folder."""
         return [pid for pid in procfs.pids() if str(self.data_dir).encode() in _cmdline(pid)]
+
+    def zygote(self) -> int:
+        """The only child of ours among them."""
+        (pid,) = eventually(lambda: [pid for pid in procfs.children(os.getpid()) if pid in self.ours()])
+        return pid
 
     def named(self, name: str) -> list[int]:
         """Of those, the ones that `ps` shows as gpuyard-<name>."""

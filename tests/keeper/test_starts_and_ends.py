@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
+
 from gpuyard.actors.model.commands import ForgetRun, RunSpec, WantRun
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, RunsAdopted
-
 from tests.keeper.host import Host
 from tests.support import eventually
 

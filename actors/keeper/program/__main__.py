@@ -1,4 +1,4 @@
-"""Start the zygote: `python -I -S -E -X utf8 __main__.py DATA_DIR`, orders on descriptor 0 (a SEQPACKET socket).
+"""Start the zygote: `python -I -S -E -X utf8 __main__.py DATA_DIR [--no-control-groups]`, requests on descriptor 0.
 
 The program outlives the server and shares its files, so its modules keep their real names; yet nothing of gpuyard
 may run here but this folder and `procfs`. An empty `gpuyard` package stands in for the real one: without site
@@ -20,7 +20,7 @@ def main() -> None:
 
     from gpuyard.actors.keeper.program import zygote
 
-    zygote.serve(sys.argv[1])
+    zygote.serve(sys.argv[1], control_groups="--no-control-groups" not in sys.argv[2:])
 
 
 if __name__ == "__main__":

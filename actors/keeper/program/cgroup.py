@@ -19,6 +19,7 @@ class Group:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._inside = False
 
     def kill(self) -> bool:
         """SIGKILL to all in the group, at once. False when the kernel has no such thing (before 5.14)."""
@@ -31,9 +32,15 @@ class Group:
         except OSError:
             return []
 
+    def enter(self) -> bool:
+        """Move the calling process in; its children are born there."""
+        self._inside = self._inside or _write(f"{self.path}/cgroup.procs", "0")
+        return self._inside
+
     def leave(self) -> bool:
         """Move the calling process one level up."""
-        return _write(os.path.dirname(self.path) + "/cgroup.procs", "0")
+        self._inside = self._inside and not _write(os.path.dirname(self.path) + "/cgroup.procs", "0")
+        return not self._inside
 
     def remove(self) -> None:
         try:
@@ -51,7 +58,7 @@ def enter_new(base: str | None) -> Group | None:
         os.mkdir(group.path, 0o755)
     except OSError:
         return None
-    if os.path.exists(f"{group.path}/cgroup.kill") and _write(f"{group.path}/cgroup.procs", "0"):
+    if os.path.exists(f"{group.path}/cgroup.kill") and group.enter():
         return group
     group.remove()
     return None

@@ -7,28 +7,29 @@ import os
 import signal
 from typing import Any
 
+from gpuyard.actors.keeper.program.spare import Desk, Keeper
+
 # Everything a program may have inherited as "ignored" (Python ignores SIGPIPE, nohup SIGHUP) is set back.
 _ALL_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-
-# Added to a training, so that the kernel ends it before it ends the supervisor.
-OOM_SCORE_ADJ = 500
 
 
 class StartFailed(Exception):
     """The text is for the user."""
 
 
-def launch(order: dict[str, Any], log_fd: int, lock_fd: int) -> int:
+def launch(order: dict[str, Any], keeper: Keeper, desk: Desk) -> int:
     """Start the program of `order`; its pid. Raises StartFailed."""
     job_dir: str = order["job_dir"]
-    environment = {**os.environ, **order["env"]}
+    environment = {**keeper.environment, **order["env"]}
     _write_files(job_dir, order["files"])
     _enter(order["cwd"] or job_dir)
     try:
         program = find_program(order["argv"], environment)
-        os.set_inheritable(lock_fd, True)
-        return _spawn(program, order["argv"], environment, log_fd)
+        os.set_inheritable(desk.lock_fd, True)
+        keeper.raise_oom_score()
+        return _spawn(program, order["argv"], environment, desk.log_fd)
     finally:
+        keeper.restore_oom_score()
         os.chdir("/")
 
 
@@ -107,8 +108,6 @@ def _spawn(program: str, argv: list[str], environment: dict[str, str], log_fd: i
         (os.POSIX_SPAWN_DUP2, log_fd, 1),
         (os.POSIX_SPAWN_DUP2, log_fd, 2),
     ]
-    usual = _oom_score_adj()
-    _set_oom_score_adj(max(usual, OOM_SCORE_ADJ))
     try:
         return os.posix_spawn(
             program, argv, environment, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
@@ -117,8 +116,6 @@ def _spawn(program: str, argv: list[str], environment: dict[str, str], log_fd: i
         raise StartFailed(f"the command or its environment is not possible: {error}") from None
     except OSError as error:
         raise StartFailed(_refusal(argv[0], error)) from None
-    finally:
-        _set_oom_score_adj(usual)
 
 
 def _refusal(name: str, error: OSError) -> str:
@@ -129,22 +126,6 @@ def _refusal(name: str, error: OSError) -> str:
     if error.errno == errno.E2BIG:
         return f"program '{name}' could not be started: its arguments and environment are too long"
     return f"program '{name}' could not be started: {error.strerror}"
-
-
-def _oom_score_adj() -> int:
-    try:
-        with open("/proc/self/oom_score_adj", encoding="ascii") as file:
-            return int(file.read())
-    except OSError:
-        return 0
-
-
-def _set_oom_score_adj(value: int) -> None:
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(value))
-    except OSError:
-        pass  # a sandbox without it: then the kernel's own choice stands
 
 
 def _words(error: OSError | ValueError) -> str:

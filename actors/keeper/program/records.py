@@ -26,8 +26,8 @@ GRAVE_PREFIX = ".grave-"
 # Orders beyond this many bytes come as a memory file beside a placeholder.
 INLINE_ORDER = 32_768
 
-# Below DATA/sockets.
-NUDGE_SOCKET = "keeper.sock"
+# Below DATA/sockets: where keepers connect to.
+SUPERVISOR_SOCKET = "keeper.sock"
 
 Record = dict[str, Any]
 

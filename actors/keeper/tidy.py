@@ -1,0 +1,45 @@
+"""Files that nobody needs any more, removed a little at a time: starts and ends never wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from gpuyard.actors.keeper.folders import Folders
+
+# Seconds that one step may take (one folder more may be begun in it), and to wait until the next.
+STEP = 0.02
+
+
+class Tidier:
+    """`in_use` tells of a fence that its folder must stay: it is known here, or an order for it may be on its way."""
+
+    def __init__(self, folders: Folders, in_use: Callable[[int], bool]) -> None:
+        self._folders = folders
+        self._in_use = in_use
+        self._acknowledged: list[int] = []
+        self._purged: list[int] = []
+
+    def acknowledge(self, fence: int) -> None:
+        """Its end is durable: of its folder the records and the log stay."""
+        self._acknowledged.append(fence)
+
+    def purge(self, fences: Iterable[int]) -> None:
+        """Its folder may go."""
+        self._purged.extend(fences)
+
+    def step(self) -> bool:
+        """True when the next step is due in STEP seconds; folders in use wait for a later one."""
+        until = time.monotonic() + STEP
+        while self._acknowledged and time.monotonic() < until:
+            self._folders.acknowledge(self._acknowledged.pop())
+        waiting = []
+        while self._purged and time.monotonic() < until:
+            fence = self._purged.pop()
+            if self._in_use(fence):
+                waiting.append(fence)
+            else:
+                self._folders.remove(fence)
+        more = bool(self._acknowledged or self._purged)
+        self._purged += waiting
+        return more

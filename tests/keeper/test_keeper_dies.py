@@ -1,0 +1,169 @@
+"""A keeper is killed: its run is adopted while it lives, ended on request, and reported lost; never doubled."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from gpuyard.actors.keeper import processes
+from gpuyard.actors.model.events import AttemptExited, AttemptStarted
+from tests.keeper.host import Host, kill
+from tests.support import eventually
+
+with_and_without_control_groups = pytest.mark.parametrize("control_groups", [True, False])
+
+
+def lost(host: Host, fence: int = 1) -> None:
+    end = host.end(fence)
+    assert (end.exit_class, end.exit_code) == ("lost", None)
+    assert end.message == "keeper killed, exit code unknown"
+    assert end.started_at is not None and end.ended_at is not None
+    assert host.processes(fence) == []
+
+
+@with_and_without_control_groups
+def test_the_training_goes_on_and_ends_as_lost(cold_host: Host, control_groups: bool) -> None:
+    cold_host.boot(control_groups=control_groups)
+    cold_host.shell("echo up; while [ ! -e go ]; do sleep 0.05; done; echo done; exit 4")
+    cold_host.wait_for_log("up")
+    record = cold_host.record()
+    kill(record.keeper_pid)
+    # Noticed at once, told again as live, and let be.
+    eventually(lambda: len(cold_host.all(AttemptStarted)) >= 2)
+    cold_host.shell("exit 0", fence=2)
+    cold_host.end(2)
+    assert record.pid in cold_host.processes() and not cold_host.all(AttemptExited)
+    (cold_host.job() / "go").touch()
+    lost(cold_host)
+    assert cold_host.log() == "up\ndone\n"
+
+
+@with_and_without_control_groups
+def test_it_can_be_stopped_all_the_same(cold_host: Host, control_groups: bool) -> None:
+    cold_host.boot(control_groups=control_groups, stop_grace_seconds=0.3)
+    cold_host.python(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "print('up', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    eventually(lambda: len(cold_host.processes()) == 2)
+    eventually(lambda: cold_host.log().count("up") == 2)
+    kill(cold_host.record().keeper_pid)
+    began = time.monotonic()
+    cold_host.stop()
+    lost(cold_host)
+    assert time.monotonic() - began >= 0.3
+
+
+def test_it_gets_term_first(host: Host) -> None:
+    host.shell("trap 'echo saved; exit 0' TERM; echo up; while :; do sleep 0.1; done")
+    host.wait_for_log("up")
+    kill(host.record().keeper_pid)
+    host.stop()
+    lost(host)
+    assert host.log().endswith("saved\n")
+
+
+@with_and_without_control_groups
+def test_what_it_left_behind_is_ended(cold_host: Host, control_groups: bool) -> None:
+    cold_host.boot(control_groups=control_groups)
+    cold_host.shell("setsid sleep 60 & echo up; while [ ! -e go ]; do sleep 0.05; done")
+    cold_host.wait_for_log("up")
+    eventually(lambda: len(cold_host.processes()) >= 2)
+    kill(cold_host.record().keeper_pid)
+    (cold_host.job() / "go").touch()
+    lost(cold_host)
+
+
+@with_and_without_control_groups
+def test_a_process_that_cleared_its_environment_is_found_by_the_lock(cold_host: Host, control_groups: bool) -> None:
+    cold_host.boot(control_groups=control_groups, stop_grace_seconds=0.3)
+    cold_host.shell("exec env -i /bin/sh -c 'echo up; sleep 60'")
+    cold_host.wait_for_log("up")
+    record = cold_host.record()
+    assert cold_host.processes() == []
+    kill(record.keeper_pid)
+    cold_host.stop()
+    lost(cold_host)
+    assert processes.open_process(record.pid, record.start) is None
+
+
+def test_keeper_and_training_killed_together(host: Host) -> None:
+    host.shell("exec sleep 60")
+    record = host.record()
+    kill(record.keeper_pid)
+    kill(record.pid)
+    lost(host)
+
+
+def test_killed_while_the_supervisor_was_away(host: Host) -> None:
+    host.shell("echo up; exec sleep 60", fence=1)
+    host.shell("echo up; exec sleep 60", fence=2)
+    for fence in (1, 2):
+        host.wait_for_log("up", fence)
+    first, second = host.record(1), host.record(2)
+    host.shut_down()
+    for pid in (first.keeper_pid, second.keeper_pid, second.pid):
+        kill(pid)
+    host.heard.clear()
+    host.boot()
+    lost(host, 2)
+    assert host.started(1).pid == first.pid and not host.all(AttemptExited, 1)
+    host.stop(1)
+    lost(host, 1)
+
+
+def test_a_lost_end_is_told_after_a_restart_too(host: Host) -> None:
+    host.shell("exec sleep 60")
+    kill(host.record().keeper_pid)
+    host.stop()
+    lost(host)
+    host.shut_down()
+    host.heard.clear()
+    host.boot()
+    lost(host)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_keepers_killed_at_any_moment_double_nothing(host: Host, attempt: int) -> None:
+    fences = range(1, 16)
+    for fence in fences:
+        host.shell("echo ran >> count; sleep 0.3", fence=fence)
+    time_left = time.monotonic() + 30
+    ended: set[int] = set()
+    while len(ended) < len(fences) and time.monotonic() < time_left:
+        for pid in host.named("keeper")[:2] + host.named("spare")[:1]:
+            kill(pid)
+        ended = {fence for fence in fences if host.all(AttemptExited, fence)}
+    for fence in fences:
+        assert host.end(fence).exit_class in ("completed", "lost")
+        count = host.job(fence) / "count"
+        assert not count.exists() or count.read_text() in ("", "ran\n")
+        assert host.processes(fence) == []
+
+
+def test_a_killed_zygote_is_replaced(host: Host) -> None:
+    host.shell("echo up; exec sleep 60")
+    host.started()
+    for fence in range(2, 6):
+        zygote = host.zygote()
+        kill(zygote)
+        host.shell("echo ran >> count", fence=fence)
+        assert host.end(fence).exit_class == "completed"
+        assert (host.job(fence) / "count").read_text() == "ran\n"
+        eventually(lambda zygote=zygote: host.zygote() != zygote)
+    assert not host.all(AttemptExited, 1)
+
+
+def test_killed_spares_are_replaced_and_their_folders_removed(host: Host) -> None:
+    for fence in range(1, 6):
+        for pid in eventually(lambda: host.named("spare")):
+            kill(pid)
+        host.shell("echo ran >> count", fence=fence)
+        assert host.end(fence).exit_class == "completed"
+        assert (host.job(fence) / "count").read_text() == "ran\n"
+    eventually(lambda: len(list((host.data_dir / "runs").glob(".spare-*"))) == len(host.named("spare")))
