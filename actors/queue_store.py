@@ -32,6 +32,8 @@ GROUP_ROWS = 2_000
 TIMES_KEPT = 256
 # The pause before a rebuild doubles with each failure in a row: a full disk must not become a busy loop.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+# How long a restarted store waits for the one before it, which may still be closing.
+PATIENCE = 10.0
 
 
 class Flush(Message, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ class QueueStore(Actor):
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)
 
     def started(self) -> None:
-        self._database = Database.open(self._path)
+        self._database = Database.open(self._path, patience=PATIENCE)
         try:
             # Read at once, so that damage in what is active stops the start instead of the first question.
             self._first = self._database.snapshot(self.clock.now())
@@ -76,11 +78,13 @@ class QueueStore(Actor):
         self._checkpointer.start()
 
     def stopped(self) -> None:
-        if self._checkpointer is not None:
+        try:
             self._flush()
-            self._checkpointer.stop()
-        if self._database is not None:
-            self._database.close()
+        finally:
+            if self._checkpointer is not None:
+                self._checkpointer.stop()
+            if self._database is not None:
+                self._database.close()
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:

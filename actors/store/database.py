@@ -67,12 +67,15 @@ class Database:
         self._supervisor = 0
 
     @classmethod
-    def open(cls, path: Path, migrations: Path = MIGRATIONS) -> Database:
-        """Open (or begin) the database at `path` as its one supervisor. Raises DatabaseRefused, naming the cure."""
+    def open(cls, path: Path, migrations: Path = MIGRATIONS, *, patience: float = 0.0) -> Database:
+        """Open (or begin) the database at `path` as its one supervisor. Raises DatabaseRefused, naming the cure.
+
+        `patience` is how many seconds to wait while this same process still holds it.
+        """
         path = path.absolute()
         try:
             path = real_place(path)
-            lock = SupervisorLock(path)
+            lock = SupervisorLock(path, patience)
         except OSError as error:
             raise refused(error, path) from error
         try:

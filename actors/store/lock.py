@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -28,24 +29,35 @@ def lock_path(path: Path) -> Path:
 
 
 class SupervisorLock:
-    """The lock of the database at `path`. Raises DatabaseRefused, naming the process that has it."""
+    """The lock of the database at `path`. Raises DatabaseRefused, naming the process that has it.
 
-    def __init__(self, path: Path) -> None:
+    A holder in this same process is waited for, up to `patience` seconds: an actor that is being restarted.
+    """
+
+    def __init__(self, path: Path, patience: float = 0.0) -> None:
         self._file = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        deadline = time.monotonic() + patience
+        while not self._take():
             holder = self._read().pid
-            os.close(self._file)
-            raise DatabaseRefused(
-                f"{path} is in use by another supervisor (pid {holder or 'unknown'}):"
-                " stop that one first, or take another --data-dir",
-                path=str(path),
-                pid=holder,
-            ) from None
+            if holder != os.getpid() or time.monotonic() > deadline:
+                os.close(self._file)
+                raise DatabaseRefused(
+                    f"{path} is in use by another supervisor (pid {holder or 'unknown'}):"
+                    " stop that one first, or take another --data-dir",
+                    path=str(path),
+                    pid=holder,
+                )
+            time.sleep(0.01)
         self.before = self._read()
         # At once, so that whoever comes now is told of us.
         self.remember(msgspec.structs.replace(self.before, pid=os.getpid()))
+
+    def _take(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def remember(self, seen: Seen) -> None:
         """Write down who holds the lock now, and what it saw."""

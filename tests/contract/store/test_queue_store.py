@@ -18,6 +18,7 @@ from gpuyard.actors.model.commit import DeleteFinished, DeleteJobRow, PutSetting
 from gpuyard.actors.model.errors import DatabaseRefused, Unsupported
 from gpuyard.actors.model.events import CommitFailed, Committed, SnapshotLoaded
 from gpuyard.actors.model.job import Status
+from gpuyard.actors.model.message import Shutdown
 from gpuyard.actors.store import groups
 from gpuyard.actors.store.database import Database
 from gpuyard.actors.store.groups import Outcome
@@ -288,7 +289,19 @@ def test_damage_while_it_runs_ends_the_store_instead_of_hiding_jobs(path: Path) 
         database.snapshot(0.0)
 
 
-def test_a_second_supervisor_does_not_start(store: Bench, path: Path) -> None:
+def test_a_restarted_store_waits_for_the_one_before_it(path: Path) -> None:
+    with bench(path) as first:
+        first.load(1)
+        first.commit(1, 1, *submitted(1))
+        first.durable(1, 1)
+        with bench(path) as second:
+            first.store.ask(Shutdown()).result(10)
+            assert len(second.load(1).jobs) == 1
+            assert second.crashes == []
+
+
+def test_a_second_supervisor_does_not_start(store: Bench, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_store, "PATIENCE", 0.0)
     store.load(1)
     crashes: list[BaseException] = []
     context = Context(name="other", directory=Directory(), crashed=lambda _name, error: crashes.append(error))
