@@ -39,6 +39,7 @@ class NvmlProbe:
         self._ready = select.epoll()
         self._helper: subprocess.Popen[bytes] | None = None
         self._leaving: list[subprocess.Popen[bytes]] = []
+        self._left_at = 0.0
         self._buffer = b""
         self._open = False
         self._asked_at: float | None = None
@@ -131,6 +132,7 @@ class NvmlProbe:
             helper.stdin.close()
             helper.stdout.close()
             self._leaving.append(helper)
+            self._left_at = time.monotonic()
 
     def _anyone_leaving(self) -> bool:
         self._leaving = [helper for helper in self._leaving if helper.poll() is None]
@@ -163,7 +165,9 @@ class NvmlProbe:
 
     def _check_time(self) -> None:
         if self._helper is None or self._asked_at is None:
-            if self._leaving and self._anyone_leaving():
+            if self._anyone_leaving() and time.monotonic() - self._left_at >= self._settings.timeout:
+                for helper in self._leaving:
+                    helper.kill()
                 raise ProbeFailed("the NVML helper hangs inside the driver and cannot be ended")
             return
         waited = time.monotonic() - self._asked_at

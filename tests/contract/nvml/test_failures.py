@@ -170,8 +170,8 @@ def test_a_driver_that_never_opens_is_given_up_and_tried_again(
     script: Script, gpus: list[FakeGpu], watching: Watching
 ) -> None:
     script.hang("nvmlInitWithFlags")
-    allocator = watching(timeout=0.2, start_timeout=0.5)
-    assert allocator.until(lambda facts: facts.error == "NVML did not start within 0.5 s")
+    allocator = watching(timeout=0.2, start_timeout=3.0)
+    assert allocator.until(lambda facts: facts.error == "NVML did not start within 3 s")
     script.heal()
     assert len(allocator.until(lambda facts: facts.error is None).gpus) == 3
 
@@ -204,6 +204,22 @@ def test_a_helper_that_is_killed_is_replaced(script: Script, gpus: list[FakeGpu]
     allocator.until(lambda facts: facts.error == "the NVML helper was ended by SIGKILL")
     allocator.until(lambda facts: facts.error is None)
     assert [other.pid for other in helpers_of(os.getpid())] != [helper.pid]
+
+
+def test_a_helper_that_not_even_sigkill_ends_gets_no_second_one_beside_it(
+    script: Script, gpus: list[FakeGpu], watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a driver that hangs uninterruptibly: the kill has no effect until the call returns."""
+    allocator = watching(timeout=0.5)
+    allocator.until(lambda facts: facts.gpus and facts.error is None)
+    (helper,) = helpers_of(os.getpid())
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: None)
+    script.hang("nvmlDeviceGetCount_v2")
+    allocator.until(lambda facts: facts.error == "the NVML helper hangs inside the driver and cannot be ended")
+    assert helpers_of(os.getpid()) == [helper]
+    script.heal()
+    assert len(allocator.until(lambda facts: facts.error is None).gpus) == 3
+    assert helper not in helpers_of(os.getpid())
 
 
 def test_no_helper_is_left_even_in_the_midst_of_a_call_that_hangs(script: Script, gpus: list[FakeGpu]) -> None:
