@@ -24,7 +24,7 @@ MOST_TAIL: Final = 4 * 1024 * 1024
 # How long a quiet log is left alone: a growing one is looked at often, a silent one twice a second.
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 0.5
-# A job that does not run is looked at when an event names it, and now and then for safety.
+# A job is looked at when an event names it, and now and then for safety.
 WAITING_PAUSE: Final = 5.0
 
 EMPTY: Final = LogChunk(data=b"", offset=0, end=0, size=0)
@@ -68,6 +68,8 @@ class Follower:
         self._job_id = record.entry.job_id
         self._only = attempt
         self._news = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._looked_at = self._clock()
 
     def published(self, events: Sequence[EventRow], revision: int) -> None:
         if any(event.job_id == self._job_id for event in events):
@@ -91,8 +93,7 @@ class Follower:
             base = number = 0
             yield b"retry: 1000\n\n"
             while True:
-                self._news.clear()
-                self._record = await lookup.stored(self._core, self._viewer, self._job_id)
+                await self._look_again()
                 attempts = self._attempts()
                 if number < len(attempts):
                     splitter = LineSplitter(max(0, after - base))
@@ -127,8 +128,8 @@ class Follower:
                     yield lines
                 return
             else:
-                if await self._wait(pause):
-                    self._record = await lookup.stored(self._core, self._viewer, self._job_id)
+                if await self._wait(pause) or self._clock() - self._looked_at > WAITING_PAUSE:
+                    await self._look_again()
                 pause = min(LONGEST_PAUSE, pause * 1.5)
 
     async def _wait(self, seconds: float) -> bool:
@@ -138,8 +139,13 @@ class Follower:
                 await self._news.wait()
         except TimeoutError:
             return False
-        self._news.clear()
         return True
+
+    async def _look_again(self) -> None:
+        """The job as it is stored now. Raises NotFound once it is deleted."""
+        self._news.clear()
+        self._looked_at = self._clock()
+        self._record = await lookup.stored(self._core, self._viewer, self._job_id)
 
     def _attempts(self) -> list[AttemptView]:
         return [one for one in self._record.attempts if self._only is None or one.number == self._only]
