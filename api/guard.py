@@ -119,6 +119,7 @@ class _Exchange:
         self.head = Head(scope)  # type: ignore[arg-type]
         self.request_id = request_id_from(self.head)
         self.started = False
+        self._closing = False
         self._receive = receive
         self._send = send
         self._all_read = not self.head.has_body
@@ -150,14 +151,16 @@ class _Exchange:
             present = {name for name, _ in headers}
             headers += [header for header in SECURITY_HEADERS if header[0] not in present]
             headers.append((b"x-request-id", self.request_id.encode()))
-            if not self._all_read:
+            if self._closing or not self._all_read:
                 headers.append((b"connection", b"close"))
             event = {**event, "headers": headers}
         await self._send(event)
 
     async def refuse(self, error: GpuyardError) -> None:
         """Answer `error`. A body that is still on its way is read a little first: closing a socket with unread
-        data would reset it, and the client might never see why."""
+        data would reset it, and the client might never see why. After a malformed request nothing that follows on
+        the connection can be trusted."""
+        self._closing = error.code == "malformed"
         if not self._all_read and error.code != "request_timeout":
             await self._drain()
         await error_response(error, self.request_id)(self.scope, self._receive, self.send)

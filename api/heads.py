@@ -67,7 +67,7 @@ class Head:
         values = self.values.get(name, ())
         if len(values) > 1:
             raise Malformed(f"{name.decode()} stands in the request {len(values)} times")
-        return values[0].decode("latin-1").strip() if values else ""
+        return values[0].decode("latin-1").strip(" \t") if values else ""
 
     @property
     def has_body(self) -> bool:
@@ -95,6 +95,9 @@ class Head:
             raise Malformed("the address holds control characters")
         if b"%00" in self.scope["query_string"]:
             raise InvalidInput("query: NUL is not allowed", field="query")
+        if b"content-length" in self.values and b"transfer-encoding" in self.values:
+            # A proxy in front may read the one and we the other: what follows could be a smuggled request.
+            raise Malformed("a body has a Content-Length or a Transfer-Encoding, not both")
 
     def _check_host(self, allowed: Iterable[str]) -> str:
         authority = self.one(b"host").lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from gpuyard.actors.base import LATER, Actor, Context, Directory, Reply, start
@@ -33,7 +34,8 @@ class Answering(Actor):
             return self.unsupported(message)
         answer = self._answers[type(message)]
         if isinstance(answer, Exception):
-            raise answer
+            # A copy: the exception's traceback would keep this actor alive.
+            raise copy(answer)
         return answer(message) if callable(answer) else answer
 
 
