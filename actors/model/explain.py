@@ -29,7 +29,8 @@ def why(yard: Yard, job: Job, now: Now) -> list[Reason]:
         return []
     found = list(obstacles(yard, job, now))
     if yard.processing_held and pool_of(job) is not Pool.CLOUD:
-        found.insert(0, _processing_held())
+        # Behind what holds this job alone: releasing it also lifts the common hold.
+        found.insert(len(list(_by_hand_and_time(job, now))), _processing_held())
     return found or [_priority(yard, job, now)]
 
 
@@ -174,7 +175,7 @@ def _busy(yard: Yard, job: Job, mine: list[GpuFact], free: list[GpuFact]) -> Rea
         )
     return Reason(
         code=ReasonCode.GPUS_BUSY,
-        text=f"It needs {need} GPUs; {len(free)} of {len(mine)} are free.",
+        text=f"It needs {need} {'GPU' if need == 1 else 'GPUs'}; {len(free)} of {len(mine)} are free.",
         detail=detail,
         blocking_jobs=blocking,
         unblock=unblock or "gpuyard gpus",
@@ -275,7 +276,7 @@ def _awaiting_approval(job: Job) -> Reason:
     return Reason(
         code=ReasonCode.AWAITING_APPROVAL,
         text="It waits for an administrator's approval.",
-        unblock=f"gpuyard jobs approval approve {job.job_id}",
+        unblock=f"gpuyard jobs approval {job.job_id} approve",
         never=True,
     )
 

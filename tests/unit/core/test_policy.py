@@ -426,7 +426,7 @@ class TestUnblock:
                     from gpuyard.actors.model.commands import ReleaseJob
 
                     world.change(change.release, ReleaseJob(job_id=other))
-                case ["gpuyard", "jobs", "approval", "approve", other]:
+                case ["gpuyard", "jobs", "approval", other, "approve"]:
                     world.change(change.approve, ApproveJob(job_id=other))
                 case _:
                     raise AssertionError(f"not a command: {command!r}")
