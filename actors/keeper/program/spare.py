@@ -13,7 +13,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import shutil
 import signal
 import socket
 import time
@@ -48,8 +47,7 @@ class Keeper:
         self.busy = False
         self.wake = self._wake_on_signals()
         self._oom_fd, self._oom_score = _open_oom_score()
-        self.runs_dir = f"{data_dir}/runs"
-        self.runs_fd = os.open(self.runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.runs_fd = os.open(f"{data_dir}/runs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.link = Link(f"{data_dir}/sockets")
         self.group = cgroup.enter_new(group_base)
 
@@ -126,7 +124,10 @@ def next_run(keeper: Keeper) -> Work | None:
             continue
         keeper.busy = True
         return Work(desk, order)
-    shutil.rmtree(f"{keeper.runs_dir}/{desk.name}", ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for file in (records.LOCK, records.LOG, records.CONTROL):
+            os.unlink(file, dir_fd=desk.dir_fd)
+        os.rmdir(desk.name, dir_fd=keeper.runs_fd)
     keeper.leave()
     return None
 
