@@ -123,11 +123,13 @@ async def user_queue(core: CoreDep, user_id: UserId) -> Response:
 @router.get("/position/{job_id}", operation_id="queue_position", responses=answer("queue_position", Position))
 async def queue_position(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Response:
     """Where a job stands, why it waits, and when it may start. `position` is null for a job that does not wait."""
-    lookup.check_id(job_id)
     try:
-        view: PositionView = await core.ask(names.SCHEDULER, GetPosition(job_id=job_id))
+        view: PositionView = await core.ask(names.SCHEDULER, GetPosition(job_id=lookup.check_id(job_id)))
     except NotActive:
-        return JsonResponse(await _position_of_ended(core, viewer, job_id))
+        entry = (await lookup.stored(core, viewer, job_id)).entry
+        if entry.status in TERMINAL or entry.job_id == job_id:
+            return JsonResponse(_position_of_ended(entry))
+        view = await core.ask(names.SCHEDULER, GetPosition(job_id=entry.job_id))  # a prefix of an active job's id
     if not viewer.may_see(view.user_id):
         await lookup.stored(core, viewer, job_id)  # raises NotAllowed
     low, likely, high = await _wait(core, view.forecast)
@@ -146,8 +148,7 @@ async def queue_position(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Res
     )
 
 
-async def _position_of_ended(core: Core, viewer: Viewer, job_id: str) -> Position:
-    entry = (await lookup.stored(core, viewer, job_id)).entry
+def _position_of_ended(entry: Entry) -> Position:
     return Position(
         job_id=entry.job_id,
         position=None,

@@ -203,6 +203,12 @@ def test_the_position_of_an_ended_job_is_null_and_of_none_404(yard: Yard) -> Non
     assert yard.ask("GET", "/api/queue/position/nosuchjob").status_code == 404
 
 
+def test_the_position_may_be_asked_by_a_prefix(yard: Yard) -> None:
+    yard.submit(*SLEEP, num_processes=4)
+    waiting = yard.submit(*SLEEP)["job_id"]
+    assert yard.get(f"/api/queue/position/{waiting[:8]}") == yard.get(f"/api/queue/position/{waiting}")
+
+
 def test_cancel_here_is_for_jobs_that_have_not_started(yard: Yard) -> None:
     running = yard.submit(*SLEEP, num_processes=4)["job_id"]
     waiting = yard.submit(*SLEEP)["job_id"]
