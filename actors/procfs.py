@@ -108,13 +108,18 @@ def fence_of(pid: int, jobs_dir: str | None = None) -> int | None:
     for _ in range(_GENERATIONS):
         block = _environ(pid)
         value = _value(block, FENCE)
-        if value and value.isdigit() and (jobs_dir is None or _below(_value(block, JOB_DIR), jobs_dir)):
+        if value and _is_fence(value) and (jobs_dir is None or _below(_value(block, JOB_DIR), jobs_dir)):
             return int(value)
         found = stat(pid)
         if found is None or found.ppid <= 1:
             return None
         pid = found.ppid
     return None
+
+
+def _is_fence(value: str) -> bool:
+    """Any program may carry anything under that name: a fence is a number of 64 bits."""
+    return value.isascii() and value.isdecimal() and len(value) <= 19
 
 
 def holders(path: str) -> list[int]:

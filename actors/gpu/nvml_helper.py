@@ -53,7 +53,14 @@ def _die_with(parent: int) -> None:
         sys.exit(1)
 
 
+def _own_stdout() -> BinaryIO:
+    """Standard output for the answers alone: what a driver library may print there goes to stderr."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 2:
         _die_with(int(sys.argv[2]))
-    sys.exit(main(sys.argv[1] or None if len(sys.argv) > 1 else None, sys.stdin.buffer, sys.stdout.buffer))
+    sys.exit(main(sys.argv[1] or None if len(sys.argv) > 1 else None, sys.stdin.buffer, _own_stdout()))

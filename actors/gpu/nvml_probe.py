@@ -44,6 +44,7 @@ class NvmlProbe:
         self._open = False
         self._asked_at: float | None = None
         self._wanted = False
+        self._failure: str | None = None
         self._born = 0.0
         self._not_before = 0.0
         self._backoff = BACKOFF_FIRST
@@ -65,11 +66,17 @@ class NvmlProbe:
         if self._open:
             self._request(now)
         elif self._helper is None and now >= self._not_before and not self._anyone_leaving():
-            self._start(now)
+            try:
+                self._start(now)
+            except OSError as error:
+                self._failure = f"the NVML helper cannot be started: {error.strerror}"
         return True
 
     def take(self) -> Reading | None:
         reading = None
+        if self._failure is not None:
+            why, self._failure = self._failure, None
+            self._fail(why)
         while (answer := self._next_answer()) is not None:
             if answer.error is not None:
                 self._fail(answer.error)
@@ -102,16 +109,17 @@ class NvmlProbe:
     def _start(self, now: float) -> None:
         data_dir = self._settings.data_dir
         folder = str(data_dir.absolute()) if data_dir is not None else ""
-        self._helper = subprocess.Popen(
+        helper = subprocess.Popen(
             [sys.executable, "-P", "-m", "gpuyard.actors.gpu.nvml_helper", folder, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._env,
             start_new_session=True,
         )
-        assert self._helper.stdout is not None
-        os.set_blocking(self._helper.stdout.fileno(), False)
-        self._ready.register(self._helper.stdout, select.EPOLLIN)
+        assert helper.stdout is not None
+        os.set_blocking(helper.stdout.fileno(), False)
+        self._ready.register(helper.stdout, select.EPOLLIN)
+        self._helper = helper
         self._open, self._buffer = False, b""
         self._born = self._asked_at = now
 

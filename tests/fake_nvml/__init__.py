@@ -199,6 +199,10 @@ class Script:
         """Calls of this function abort the process."""
         self._rule(f"crash {function}", gpu)
 
+    def say(self, function: str) -> None:
+        """Calls of this function print a line to standard output."""
+        self._rule(f"say {function}", None)
+
     def heal(self) -> None:
         """No call fails, hangs or crashes any more."""
         self._rules.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import psutil
 import pytest
 
 from gpuyard.actors.gpu.nvml_probe import NvmlProbe
+from gpuyard.actors.gpu.probe import ProbeFailed
 from gpuyard.actors.gpu.settings import GpuSettings
+from tests.contract.gpu.benches import read
 from tests.contract.nvml.conftest import Watching
 from tests.fake_nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, UNKNOWN, FakeGpu, Script
 from tests.support import eventually
@@ -194,6 +197,29 @@ def test_a_library_that_crashes_takes_only_its_helper_with_it(
     assert allocator.until(lambda facts: facts.error).error == "the NVML helper was ended by SIGABRT"
     script.heal()
     assert len(allocator.until(lambda facts: facts.error is None).gpus) == 3
+
+
+def test_a_library_that_prints_does_not_spoil_the_answers(
+    script: Script, gpus: list[FakeGpu], watching: Watching
+) -> None:
+    script.say("nvmlInitWithFlags")
+    script.say("nvmlDeviceGetCount_v2")
+    assert len(watching().until(lambda facts: facts.error is None).gpus) == 3
+
+
+def test_a_helper_that_cannot_be_started_is_an_error_and_tried_again(script: Script, gpus: list[FakeGpu]) -> None:
+    """As when the server has run out of file descriptors."""
+    probe = NvmlProbe(GpuSettings(), script.env())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        probe.ask()
+        with pytest.raises(ProbeFailed, match="cannot be started: Too many open files"):
+            probe.take()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(read(probe).gpus) == 3
+    probe.close()
 
 
 def test_a_helper_that_is_killed_is_replaced(script: Script, gpus: list[FakeGpu], watching: Watching) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from gpuyard.actors.gpu.ownership import Owners
 
 WAIT = "import sys; print(flush=True); sys.stdin.read()"
@@ -81,6 +83,12 @@ def test_a_run_of_another_server_is_not_ours(tmp_path: Path) -> None:
     with running(**run_env(tmp_path / "theirs", 17)) as (program, _):
         assert Owners(str(tmp_path / "ours")).describe(program.pid, None, graphics=False).fence is None
         assert Owners().describe(program.pid, None, graphics=False).fence == 17
+
+
+@pytest.mark.parametrize("fence", ["", "-1", "x", "²", "1" * 30])
+def test_a_program_may_call_anything_its_fence(tmp_path: Path, fence: str) -> None:
+    with running(GPUYARD_FENCE=fence, GPUYARD_JOB_DIR=str(tmp_path / "jobs" / "j1")) as (program, _):
+        assert Owners(str(tmp_path)).describe(program.pid, None, graphics=False).fence is None
 
 
 def test_a_process_without_a_fence_is_nobodys() -> None:
