@@ -16,6 +16,7 @@ from gpuyard.cli.exits import ExitCode, Failure
 
 EXIT_CONFIG = 78
 ADDRESS_FILE = "server.json"
+SWITCH_SECONDS = 0.0005
 
 
 @click.command("server")
@@ -62,6 +63,8 @@ def _serve(settings: Any) -> int:
         raise Failure("the server was not started", str(error), exit_code=ExitCode.REFUSED) from None
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     url = f"http://{_bracketed(settings.host)}:{listener.getsockname()[1]}"
+    # Actors hand over in fractions of a millisecond: nobody may keep the interpreter for the usual five.
+    sys.setswitchinterval(SWITCH_SECONDS)
     supervisor = wiring.supervisor(settings, [frontend(listener, settings)])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: supervisor.stop())
