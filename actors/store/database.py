@@ -157,8 +157,10 @@ class Database:
         self._fill_log()
 
     def close(self) -> None:
-        """Give the database back. The last connection to close also empties the log."""
+        """Give the database back, with all of it in the one file: whoever copies that has everything."""
         try:
+            with suppress(sqlite3.Error):
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._peewee.close()
         finally:
             self._lock.release()

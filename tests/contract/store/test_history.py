@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import GetEvents, GetJob, GetLastEvent, GetRunTimes, GetStats, ListJobs, Ready
 from gpuyard.actors.model.errors import NotFound, StoreFailed, Unsupported
 from gpuyard.actors.model.message import Shutdown
+from gpuyard.actors.store.soundness import connect_read_only
 from gpuyard.actors.store.wal import wal_path
 from tests.support import eventually
 from tests.support_store import Bench, bench, ended, event_of, started, submitted
@@ -86,10 +90,24 @@ def test_a_damaged_database_is_said_and_a_mended_one_is_read_again(store: Bench,
     assert history.ask(GetJob(job_id="job000001")).result(5).entry.id == 1
 
 
-def test_history_cannot_write(store: Bench) -> None:
-    from gpuyard.actors.store.soundness import connect_read_only
+def test_a_stopped_store_leaves_one_whole_file_though_somebody_reads(
+    store: Bench, history: LocalRef, tmp_path: Path
+) -> None:
+    store.commit(1, 1, *submitted(1))
+    store.durable(1, 1)
+    assert history.ask(ListJobs()).result(5).total == 1
+    store.stop()
+    assert wal_path(store.path).stat().st_size == 0
+    copy = tmp_path / "copy.db"
+    shutil.copy(store.path, copy)
+    with closing(sqlite3.connect(copy)) as other:
+        assert other.execute("SELECT job_id FROM queue").fetchall() == [("job000001",)]
+    assert history.ask(ListJobs()).result(5).total == 1
 
-    connection = connect_read_only(store.path)
-    with pytest.raises(Exception, match="readonly"):
+
+def test_history_cannot_write(store: Bench) -> None:
+    with (
+        closing(connect_read_only(store.path)) as connection,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
         connection.execute("DELETE FROM setting")
-    connection.close()
