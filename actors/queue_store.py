@@ -114,7 +114,7 @@ class QueueStore(Actor):
         self._flush()
         self._generation, self._void, self._number = generation, False, None
         if self._failures:
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1))
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 16))
             self.inbox.after(pause, Load(generation=generation))
         else:
             self._load(generation)
