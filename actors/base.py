@@ -262,6 +262,11 @@ def start(actor_class: type[Actor], context: Context, *args: Any, **kwargs: Any)
     return ref
 
 
+def has_ended(ref: pykka.ActorRef[Any]) -> bool:
+    """Has its `stopped` been run? pykka calls an actor dead before that: its sockets and files may still be open."""
+    return bool(getattr(ref.actor_inbox, "closed", False))
+
+
 def thread_of(ref: pykka.ActorRef[Any]) -> threading.Thread | None:
     """The thread an actor runs in, for diagnosis."""
     prefix = f"{ref.actor_class.__name__}-"

@@ -65,6 +65,10 @@ class Inbox:
         """From now on `put` raises ActorDeadError; drain afterwards."""
         self._closed = True
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def get(self) -> Envelope[Any]:
         while True:
             if self._timers and self._timers[0][0] <= time.monotonic():

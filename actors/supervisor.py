@@ -19,7 +19,7 @@ from concurrent.futures import TimeoutError as NoAnswer
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from gpuyard.actors.base import Actor, Context, Directory, SystemClock, start
+from gpuyard.actors.base import Actor, Context, Directory, SystemClock, has_ended, start
 from gpuyard.actors.model.clock import Clock
 from gpuyard.actors.model.commands import Ready
 from gpuyard.actors.model.errors import GpuyardError
@@ -163,7 +163,7 @@ class Supervisor:
             if isinstance(error, NoAnswer):
                 log.error("%s did not stop within %g s", child.name, self.patience.stop)
         deadline = time.monotonic() + self.patience.stop
-        while ref.is_alive() and time.monotonic() < deadline:
+        while not has_ended(ref) and time.monotonic() < deadline:
             time.sleep(0.005)
         self.directory.drop(child.name)
 

@@ -11,13 +11,14 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
 
-from gpuyard.actors.base import Context, start
+from gpuyard.actors.base import Context, has_ended, start
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import Ready
 from gpuyard.actors.model.message import Shutdown
@@ -83,8 +84,9 @@ def serve(config: FrontendConfig, open_core: Callable[[Path], AbstractAsyncConte
         return 1
     reference = context.directory.get(names.FRONTEND)
     frontend.ask(Shutdown()).result(SHUTDOWN_SECONDS)
-    if reference is not None:
-        reference.actor_stopped.wait(SHUTDOWN_SECONDS + 3)
+    deadline = time.monotonic() + SHUTDOWN_SECONDS + 3
+    while reference is not None and not has_ended(reference) and time.monotonic() < deadline:
+        time.sleep(0.01)
     return 0
 
 

@@ -56,6 +56,7 @@ class Link(Actor):
         self._watchers: dict[bytes, bool] = {}
         self._answers: deque[tuple[bytes, int, Reply]] = deque()
         self._announced = False
+        self._file: Path | None = None
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -70,7 +71,8 @@ class Link(Actor):
             self._socket.setsockopt(zmq.MAXMSGSIZE, codec.MAX_FRAME)
             self._socket.setsockopt(zmq.LINGER, LINGER_MS)
             self._socket.bind(self._folder.endpoint(LINK_SOCKET))
-            Path(self._folder.path(LINK_SOCKET)).chmod(0o600)
+            self._file = Path(self._folder.path(LINK_SOCKET))
+            self._file.chmod(0o600)
             self._fd = int(self._socket.getsockopt(zmq.FD))
             self.inbox.watch(self._fd)
         except BaseException:
@@ -85,7 +87,8 @@ class Link(Actor):
     def _close(self) -> None:
         self._socket.close()
         self._zmq.term()
-        Path(self._folder.path(LINK_SOCKET)).unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
         self._folder.close()
 
     # --- messages ---------------------------------------------------------------------------------------------
