@@ -232,6 +232,15 @@ class Device(Answer, frozen=True, kw_only=True):
     power_w: float | None
 
 
+class GpuAside(Answer, frozen=True, kw_only=True):
+    """`state` is the one after the change; a GPU whose run goes on, or that is lost, says so."""
+
+    success: bool = True
+    uuid: str
+    index: int
+    state: str
+
+
 class Inventory(Answer, frozen=True, kw_only=True):
     """`backend` is cuda, simulated or none; `capabilities` what this server can do with GPUs."""
 

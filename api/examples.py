@@ -160,6 +160,8 @@ DEVICE: Final[dict[str, Any]] = {
     "power_w": 312.0,
 }
 
+ASIDE: Final[dict[str, Any]] = {"success": True, "uuid": DEVICE["uuid"], "index": 0, "state": "free"}
+
 LOCAL: Final[dict[str, Any]] = {
     "running_jobs": 1,
     "pending_jobs": 0,
@@ -314,4 +316,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     },
     "validate_config": {"valid": True, "is_valid": True, "errors": [], "warnings": []},
     "system_status": STATUS,
+    "exclude_gpu": ASIDE | {"state": "excluded"},
+    "include_gpu": ASIDE,
+    "clear_gpu": ASIDE,
 }

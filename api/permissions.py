@@ -71,6 +71,10 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/configs/{name}/validate"): Rule.VIEWER,
     # system
     ("GET", "/api/system/status"): Rule.VIEWER,
+    # gpus
+    ("POST", "/api/gpus/{gpu}/exclude"): Rule.ADMIN,
+    ("POST", "/api/gpus/{gpu}/include"): Rule.ADMIN,
+    ("POST", "/api/gpus/{gpu}/clear"): Rule.ADMIN,
 }
 
 LEVELS = {Rule.VIEWER: Level.VIEWER, Rule.LEAD: Level.LEAD, Rule.ADMIN: Level.ADMIN}

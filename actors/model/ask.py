@@ -10,7 +10,7 @@ from gpuyard.actors.model.cancel import active_job
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commands import GetLive, GetMyQueue, GetPosition, GetQueue, GetStats
 from gpuyard.actors.model.entry import attempt_view, entry_of
-from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
+from gpuyard.actors.model.gpu_words import state_words
 from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.people import OWNER
@@ -203,7 +203,7 @@ def gpus(yard: Yard) -> GpuPage:
         hold = yard.ledger.holds.get(fact.uuid)
         attempt = yard.attempts.get(hold.fence) if hold is not None else None
         views.append(
-            GpuView(fact=fact, state=state, job_id=attempt.job_id if attempt else None, reason=_words(fact, state))
+            GpuView(fact=fact, state=state, job_id=attempt.job_id if attempt else None, reason=state_words(fact, state))
         )
     return GpuPage(
         backend=yard.ledger.backend,
@@ -211,27 +211,6 @@ def gpus(yard: Yard) -> GpuPage:
         running_local_jobs=len(yard.running[Pool.GPU]) + len(yard.running[Pool.CPU]),
         error=yard.ledger.error,
     )
-
-
-def _words(fact: GpuFact, state: GpuState) -> str | None:
-    match state:
-        case GpuState.BUSY_EXTERNAL:
-            return "; ".join(
-                f"pid {process.pid or 'unknown'}"
-                + (f" ({process.name})" if process.name else "")
-                + (f", {process.memory_bytes / GIB:.1f} GiB" if process.memory_bytes else "")
-                for process in fact.foreign
-            )
-        case GpuState.QUARANTINED:
-            return fact.fault
-        case GpuState.MISSING:
-            return fact.fault or "the driver does not list it"
-        case GpuState.RELEASING:
-            return "its run ended; waiting until its memory is back"
-        case GpuState.EXCLUDED:
-            return "excluded by the administrator"
-        case GpuState.FREE | GpuState.HELD:
-            return None
 
 
 def _count(jobs: Iterable[Job], status: Status) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gpuyard.actors.model import caps, policy, reserve
+from gpuyard.actors.model import caps, gpu_words, policy, reserve
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
@@ -19,6 +19,7 @@ from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.yard import Yard
 
 BLOCKING_SHOWN = 10
+BROKEN_SHOWN = 4
 
 
 def why(yard: Yard, job: Job, now: Now) -> list[Reason]:
@@ -76,11 +77,14 @@ def _by_hand_and_time(job: Job, now: Now) -> Iterator[Reason]:
 def _too_big(yard: Yard, job: Job) -> Iterator[Reason]:
     need, total = job.spec.num_processes, len(yard.ledger.known)
     if need > total:
+        excluded = [gpu for gpu in _all(yard) if gpu.excluded and gpu_words.curable(gpu)]
+        more = f" {len(excluded)} more {'is' if len(excluded) == 1 else 'are'} excluded." if excluded else ""
+        enough = total + len(excluded) >= need
         yield Reason(
             code=ReasonCode.TOO_BIG,
-            text=f"It asks for {need} GPUs; this host has {total}.",
-            detail={"need": need, "total": total},
-            unblock="submit it with fewer GPUs",
+            text=f"It asks for {need} GPUs; this host has {total}.{more}",
+            detail={"need": need, "total": total, "excluded": [gpu.index for gpu in excluded]},
+            unblock=gpu_words.cure(excluded[: need - total]) if enough else "submit it with fewer GPUs",
             never=True,
         )
 
@@ -153,7 +157,7 @@ def _gpus(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
 
 
 def _busy(yard: Yard, job: Job, mine: list[GpuFact], free: list[GpuFact]) -> Reason:
-    ledger, need = yard.ledger, job.spec.num_processes
+    ledger, need, wanted = yard.ledger, job.spec.num_processes, tuple(job.spec.wanted_devices)
     holders: dict[str, None] = {}
     for gpu in mine:
         hold = ledger.holds.get(gpu.uuid)
@@ -161,25 +165,48 @@ def _busy(yard: Yard, job: Job, mine: list[GpuFact], free: list[GpuFact]) -> Rea
         if attempt is not None:
             holders[attempt.job_id] = None
     blocking = tuple(holders)[:BLOCKING_SHOWN]
-    cancel = " ".join(blocking)
-    unblock = f"gpuyard jobs cancel {cancel} && gpuyard queue process" if blocking else ""
-    detail: dict[str, Any] = {"need": need, "free": [gpu.index for gpu in free]}
-    if job.spec.wanted_devices:
-        devices = list(job.spec.wanted_devices)
-        return Reason(
-            code=ReasonCode.DEVICE_IDS_BUSY,
-            text=f"It wants {need} of the GPUs {_list(devices)}; free of these: {_list(detail['free'])}.",
-            detail={**detail, "device_ids": devices},
-            blocking_jobs=blocking,
-            unblock=unblock or "submit it with --any-gpu",
-        )
+    cancel = f"gpuyard jobs cancel {' '.join(blocking)} && gpuyard queue process" if blocking else ""
+    broken = [gpu for gpu in reserve.among(_all(yard), wanted) if gpu_words.standing(gpu)]
+    cure = _cure(broken, need - sum(gpu_words.standing(gpu) is None for gpu in mine))
+    unblock = " && ".join(part for part in (cure, cancel) if part)
+    if wanted:
+        code, otherwise = ReasonCode.DEVICE_IDS_BUSY, "submit it with --any-gpu"
+        text = f"It wants {need} of the GPUs {_list(list(wanted))}; free of these: {_list([g.index for g in free])}."
+    else:
+        code, otherwise = ReasonCode.GPUS_BUSY, "gpuyard gpus"
+        text = f"It needs {need} {'GPU' if need == 1 else 'GPUs'}; {len(free)} of {len(mine)} are free."
     return Reason(
-        code=ReasonCode.GPUS_BUSY,
-        text=f"It needs {need} {'GPU' if need == 1 else 'GPUs'}; {len(free)} of {len(mine)} are free.",
-        detail=detail,
+        code=code,
+        text=" ".join([text, *(_standing(gpu) for gpu in broken[:BROKEN_SHOWN])]),
+        detail={
+            "need": need,
+            "free": [gpu.index for gpu in free],
+            **({"device_ids": list(wanted)} if wanted else {}),
+            **({"out_of_service": [_out_of_service(gpu) for gpu in broken]} if broken else {}),
+        },
         blocking_jobs=blocking,
-        unblock=unblock or "gpuyard gpus",
+        unblock=unblock or otherwise,
+        never=bool(cure),
     )
+
+
+def _cure(broken: list[GpuFact], short: int) -> str:
+    """The commands that give the `short` GPUs which the job would lack even if all others were free; "" for none."""
+    curable = [gpu for gpu in broken if gpu_words.curable(gpu)]
+    return gpu_words.cure(curable[:short]) if 0 < short <= len(curable) else ""
+
+
+def _standing(gpu: GpuFact) -> str:
+    return f"GPU {gpu.index} is {gpu_words.standing(gpu)}: {gpu_words.trouble(gpu)}."
+
+
+def _out_of_service(gpu: GpuFact) -> dict[str, Any]:
+    return {"gpu": gpu.index, "uuid": gpu.uuid, "state": gpu_words.standing(gpu), "why": gpu_words.trouble(gpu)}
+
+
+def _all(yard: Yard) -> list[GpuFact]:
+    """All GPUs of the host, the excluded ones too."""
+    return sorted(yard.ledger.facts.values(), key=lambda gpu: gpu.index)
 
 
 def _unusable(state: Any, gpus: list[GpuFact]) -> Iterator[Reason]:

@@ -37,8 +37,9 @@ class GpuFact(msgspec.Struct, frozen=True, kw_only=True):
 
     `foreign` lists compute processes from outside the queue, `tolerated` those that the settings let pass
     (GPUYARD_GPU_EXTERNAL=warn). `fault` is set when the GPU must not be handed out (memory left behind, Xid, ECC,
-    lost), in words. Memory in bytes, `utilization` in percent. A MIG device's index is 100 · (its GPU's + 1) + n;
-    that of a missing GPU whose place another has taken is -1.
+    lost), in words; `clearable` when an administrator may accept it (`gpuyard gpus clear`). Memory in bytes,
+    `utilization` in percent. A MIG device's index is 100 · (its GPU's + 1) + n; that of a missing GPU whose place
+    another has taken is -1.
     """
 
     uuid: str
@@ -55,6 +56,7 @@ class GpuFact(msgspec.Struct, frozen=True, kw_only=True):
     excluded: bool = False
     mig: bool = False
     tolerated: tuple[GpuProcess, ...] = ()
+    clearable: bool = False
 
     @property
     def usable(self) -> bool:

@@ -131,7 +131,7 @@ class Card:
         )
         if not self.here:
             return replace(base, missing=True, fault=self._why_missing())
-        foreign = self.foreign()
+        foreign, faults = self.foreign(), list(self._faults())
         return replace(
             base,
             memory_used=last.memory_used or 0,
@@ -140,7 +140,8 @@ class Card:
             power_w=last.power_w,
             foreign=foreign if self.rules.external == "avoid" else (),
             tolerated=foreign if self.rules.external == "warn" else (),
-            fault="; ".join(self._faults()) or None,
+            fault="; ".join(faults) or None,
+            clearable=bool(faults) and not last.error,
         )
 
     def _why_missing(self) -> str:

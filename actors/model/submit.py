@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuyard.actors.model import explain, policy
+from gpuyard.actors.model import explain, gpu_words, policy
 from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.commands import RecallKey, SubmitJob, SubmitJobs
 from gpuyard.actors.model.commit import RememberKey, StoredKey
@@ -139,10 +139,11 @@ def _refusal(yard: Yard, command: SubmitJob) -> JobRefused | None:
         )
     unknown = [i for i in spec.wanted_devices if all(gpu.index != i for gpu in yard.ledger.known)]
     if len(spec.wanted_devices) - len(unknown) < spec.num_processes and unknown:
-        return JobRefused(
-            error="unknown_device",
-            reason=f"There is no GPU {unknown[0]} on this host (there are {total}); --any-gpu takes any.",
-        )
+        gpu = yard.ledger.with_index(unknown[0])
+        there = f"There is no GPU {unknown[0]} on this host (there are {total})"
+        if gpu is not None:
+            there = f"GPU {unknown[0]} is {gpu_words.trouble(gpu)}"
+        return JobRefused(error="unknown_device", reason=f"{there}; --any-gpu takes any.")
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from gpuyard.api.routes import configs, events, health, jobs, limits, logs, queue, submit, system
+from gpuyard.api.routes import configs, events, gpus, health, jobs, limits, logs, queue, submit, system
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -16,4 +16,5 @@ ROUTERS: list[APIRouter] = [
     logs.router,
     configs.router,
     system.router,
+    gpus.router,
 ]

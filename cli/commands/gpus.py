@@ -1,4 +1,4 @@
-"""`gpuyard gpus [list]`: the GPUs, who has them, and why one is not handed out."""
+"""`gpuyard gpus [list]`: the GPUs, who has them, and why one is not handed out; `exclude`, `include` and `clear`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gpuyard.cli.http import Client
+from gpuyard.cli.http import Client, segment
 from gpuyard.cli.lazy import SharedOptions
 from gpuyard.cli.options import client_options, output_options
 from gpuyard.cli.output import Output, emit_list
@@ -46,6 +46,42 @@ def gpus(ctx: click.Context, /, client: Client, out: Output) -> None:
 def list_gpus(client: Client, out: Output) -> None:
     """Show the GPUs, who has them, and why one is not handed out."""
     _list(client, out)
+
+
+gpus_argument = click.argument("names", nargs=-1, required=True, metavar="GPU...")
+
+
+@gpus.command()
+@gpus_argument
+@client_options
+def exclude(client: Client, names: tuple[str, ...]) -> None:
+    """Hand these GPUs out no more, until they are included; runs on them go on (admins).
+
+    GPU is an index, a UUID or its beginning.
+    """
+    _set_aside(client, names, "exclude", "excluded")
+
+
+@gpus.command()
+@gpus_argument
+@client_options
+def include(client: Client, names: tuple[str, ...]) -> None:
+    """Hand excluded GPUs out again (admins)."""
+    _set_aside(client, names, "include", "included")
+
+
+@gpus.command()
+@gpus_argument
+@client_options
+def clear(client: Client, names: tuple[str, ...]) -> None:
+    """Take quarantined GPUs as they are, in spite of their faults or of what lies in their memory (admins)."""
+    _set_aside(client, names, "clear", "cleared")
+
+
+def _set_aside(client: Client, names: tuple[str, ...], verb: str, done: str) -> None:
+    for name in names:
+        answer = client.post(f"/api/gpus/{segment(name)}/{verb}", what=f"GPU {clean(name)} cannot be {done}")
+        click.echo(f"GPU {answer.get('index')} {clean(answer.get('state', done))}")
 
 
 def _list(client: Client, out: Output) -> None:

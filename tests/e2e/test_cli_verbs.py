@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server import Server
+from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -255,3 +256,22 @@ def test_the_server_is_looked_after_by_doctor_and_db(cli: Cli, server: Server, t
     cli("db", "check", *data)
     server.start()
     assert len(json.loads(cli("jobs", "list", "--format", "json"))) == 1
+
+
+def test_gpus_are_set_aside_and_taken_back_by_hand(cli: Cli) -> None:
+    assert cli("gpus", "exclude", "3", "2") == "GPU 3 excluded\nGPU 2 excluded\n"
+    rows = cli("gpus", "--format", "csv", "-o", "index,state").splitlines()
+    assert rows == ["index,state", "0,free", "1,free", "2,excluded", "3,excluded"]
+    assert cli("gpus", "list", "--format", "csv", "-o", "index,state").splitlines() == rows
+    uuid = cli("gpus", "--format", "csv", "-o", "uuid").splitlines()[3]
+    assert cli("gpus", "include", uuid, "3") == "GPU 2 free\nGPU 3 free\n"
+    cli("gpus", "exclude", "9", code=5)
+    assert "there is no such GPU here" in cli.told
+    (cli.server.data / "gpu_faults.json").write_text(json.dumps({"0": {"xid": 79}}))
+    eventually(lambda: "quarantined" in cli("gpus", "--format", "csv", "-o", "state"), timeout=30)
+    job_id = cli.submit("--gpus", "4", "--", *SLEEP)
+    why = cli("jobs", "why", job_id)
+    assert "Xid 79" in why and "gpuyard gpus clear 0" in why
+    # A simulated Xid is reported once, as by a driver; clearing it starts the job.
+    cli("gpus", "clear", "0")
+    cli.server.wait_phase(job_id)

@@ -101,6 +101,9 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "get_config": answers.OneConfig,
     "validate_config": answers.Validated,
     "system_status": answers.SystemStatus,
+    "exclude_gpu": answers.GpuAside,
+    "include_gpu": answers.GpuAside,
+    "clear_gpu": answers.GpuAside,
 }
 
 

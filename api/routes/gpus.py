@@ -1,0 +1,69 @@
+"""GPUs set aside by hand: out of the queue, in again, or taken as they are in spite of a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import GetGpus, SetGpuAside
+from gpuyard.actors.model.errors import NotFound
+from gpuyard.actors.model.views import GpuPage, GpuView
+from gpuyard.api.answers import GpuAside
+from gpuyard.api.core import Core
+from gpuyard.api.deps import CoreDep
+from gpuyard.api.documents import answer
+from gpuyard.api.responses import JsonResponse
+
+router = APIRouter(prefix="/api/gpus", tags=["gpus"])
+
+Gpu = Annotated[str, Path(max_length=100, description="A device index, a UUID, or a UUID's unique beginning.")]
+
+
+@router.post("/{gpu}/exclude", operation_id="exclude_gpu", responses=answer("exclude_gpu", GpuAside))
+async def exclude(core: CoreDep, gpu: Gpu) -> Response:
+    """Hand this GPU out no more; a run on it goes on. It stays so over restarts, until it is included."""
+    return await _set_aside(core, gpu, "exclude")
+
+
+@router.post("/{gpu}/include", operation_id="include_gpu", responses=answer("include_gpu", GpuAside))
+async def include(core: CoreDep, gpu: Gpu) -> Response:
+    """Hand this GPU out again, although it was excluded by hand or by the settings."""
+    return await _set_aside(core, gpu, "include")
+
+
+@router.post("/{gpu}/clear", operation_id="clear_gpu", responses=answer("clear_gpu", GpuAside))
+async def clear(core: CoreDep, gpu: Gpu) -> Response:
+    """Take a quarantined GPU as it is: its faults are known, what lies in its memory is accepted.
+
+    A GPU that the driver has lost stays missing.
+    """
+    return await _set_aside(core, gpu, "clear")
+
+
+async def _set_aside(core: Core, gpu: str, action: Literal["exclude", "include", "clear"]) -> Response:
+    found = _named(await _gpus(core), gpu)
+    await core.ask(names.GPUS, SetGpuAside(uuid=found.fact.uuid, action=action))
+    now = _named(await _gpus(core), found.fact.uuid)
+    return JsonResponse(GpuAside(uuid=now.fact.uuid, index=now.fact.index, state=now.state))
+
+
+async def _gpus(core: Core) -> list[GpuView]:
+    page: GpuPage = await core.ask(names.SCHEDULER, GetGpus())
+    return page.gpus
+
+
+def _named(gpus: Sequence[GpuView], name: str) -> GpuView:
+    """The one GPU that `name` means: an index, a UUID or the beginning of one. Raises NotFound."""
+    if name.isascii() and name.isdigit():
+        found = [gpu for gpu in gpus if str(gpu.fact.index) == name]
+    else:
+        found = [gpu for gpu in gpus if gpu.fact.uuid == name]
+        found = found or [gpu for gpu in gpus if gpu.fact.uuid.lower().startswith(name.lower())]
+    if len(found) == 1:
+        return found[0]
+    why = f"{len(found)} GPUs are named so: give the whole UUID" if found else "there is no such GPU here"
+    raise NotFound(f"{why}; `gpuyard gpus -o index,uuid` lists them")
