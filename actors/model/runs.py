@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from gpuyard.actors.model import names, policy
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase
 from gpuyard.actors.model.commands import ForgetRun, WantedComplete, WantRun, WantStop, WatchRelease, WatchStart
@@ -17,7 +19,10 @@ from gpuyard.actors.model.yard import Yard, run_spec
 
 COMPLETED = "completed"
 LOST = "lost"
-RETRIED_BY_DEFAULT = frozenset({LOST, "gpu_fault", "requeue", "provider_error"})
+GPU_FAULT = "gpu_fault"
+RETRIED_BY_DEFAULT = frozenset({LOST, GPU_FAULT, "requeue", "provider_error"})
+# Ends that no GPU is to blame for, whatever state it is in: the program, we or the host decided them.
+BLAMELESS = frozenset({COMPLETED, LOST, "cancelled", "timeout", "start_failed", "requeue"})
 BACKOFF_FIRST = 5.0
 BACKOFF_LAST = 300.0
 REQUEUE_BACKOFF = 1.0
@@ -47,6 +52,7 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
         return
     job = yard.jobs[attempt.job_id]
     was_cancelled = job.cancel_requested
+    event = event if was_cancelled else _blamed(yard, attempt, event)
     _end_attempt(yard, attempt, event, now, out)
     _end_job(yard, job, attempt, event, now, out)
     _give_back(yard, attempt, now, out)
@@ -55,6 +61,19 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     if not was_cancelled:
         policy.lift_hold(yard)
     policy.start_what_may(yard, now, out)
+
+
+def _blamed(yard: Yard, attempt: Attempt, event: AttemptExited) -> AttemptExited:
+    """The same end, but the GPU's fault when one of its GPUs has one now: a GPU with a fault is not handed out, so it
+    came while the run was on it. The exit code stays the program's."""
+    if event.exit_class in BLAMELESS or attempt.host != LOCAL_HOST:
+        return event
+    facts = [fact for gpu in attempt.gpus if (fact := yard.ledger.facts.get(gpu.uuid)) is not None]
+    faults = [f"GPU {fact.index}: {fact.fault or 'missing'}" for fact in facts if fact.fault or fact.missing]
+    if not faults:
+        return event
+    message = "; ".join([*faults, event.message] if event.message else faults)
+    return msgspec.structs.replace(event, exit_class=GPU_FAULT, message=message)
 
 
 def _end_attempt(yard: Yard, attempt: Attempt, event: AttemptExited, now: Now, out: Outbox) -> None:
