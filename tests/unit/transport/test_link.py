@@ -273,6 +273,59 @@ def test_garbage_on_the_socket_harms_nobody(yard: Cast, folder: Path) -> None:
     assert with_client(folder, lambda client: client.ask(names.SCHEDULER, GetLimits())) == Limits(max_concurrent=7)
 
 
+def test_a_client_that_does_not_read_is_told_that_it_missed_something(
+    yard: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuyard.transport.link.HIGH_WATER", 1)
+    yard.end(names.LINK)
+    yard.start(Link, names.LINK, folder)
+    link = yard.directory.ref(names.LINK)
+    opened = SocketFolder(folder)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    lazy = context.socket(zmq.DEALER)
+    lazy.setsockopt(zmq.RCVHWM, 1)
+    lazy.setsockopt(zmq.RCVTIMEO, 10_000)
+    lazy.connect(opened.endpoint(LINK_SOCKET))
+    try:
+        lazy.send(codec.pack(codec.Hello()))
+        assert isinstance(codec.unpack_downward(lazy.recv()), codec.Welcome)
+        big = EventRow(id=1, at=1.0, kind="job_started", data={"x": "y" * 100_000})
+        for revision in range(1, 51):
+            link.tell(Publish(events=(big,), revision=revision))
+        assert link.ask(Ready()).result(10)
+
+        def told() -> bool:
+            link.tell(Publish(revision=1_000))
+            frame = codec.unpack_downward(lazy.recv())
+            return isinstance(frame, codec.Published) and frame.missed
+
+        eventually(told)
+    finally:
+        lazy.close(linger=0)
+        context.term()
+        opened.close()
+
+
+def test_a_missed_event_interrupts_the_watchers(yard: Cast, folder: Path) -> None:
+    async def use(client: LinkClient) -> tuple[int, list[int]]:
+        recorder = Recorder()
+        client.watch(recorder)
+        client._publish(codec.Published(events=(event(4),), revision=2, missed=True))
+        return recorder.interruptions, recorder.ids
+
+    assert with_client(folder, use) == (1, [4])
+
+
+def test_a_flood_of_calls_does_not_keep_the_link_from_anything_else(yard: Cast, folder: Path) -> None:
+    async def use(client: LinkClient) -> None:
+        flood = [asyncio.ensure_future(client.ask(names.SCHEDULER, GetLimits())) for _ in range(3_000)]
+        await asyncio.sleep(0)
+        assert await asyncio.wrap_future(yard.directory.ref(names.LINK).ask(Ping())) is True
+        assert all(isinstance(limits, Limits) for limits in await asyncio.gather(*flood))
+
+    with_client(folder, use)
+
+
 def test_the_socket_is_private_and_goes_with_the_link(yard: Cast, folder: Path) -> None:
     socket = folder / LINK_SOCKET
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
