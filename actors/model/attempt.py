@@ -55,14 +55,14 @@ TRANSITIONS: dict[tuple[Phase, AttemptEvent], Phase] = {
 LIVE = frozenset({P.ASSIGNED, P.STARTING, P.RUNNING, P.STOPPING})
 
 
-class GpuRef(msgspec.Struct, frozen=True):
+class GpuRef(msgspec.Struct, frozen=True, gc=False):
     """One GPU of one host: `uuid` is the identity, `index` is for display and CUDA_VISIBLE_DEVICES."""
 
     uuid: str
     index: int
 
 
-class Attempt(msgspec.Struct, kw_only=True):
+class Attempt(msgspec.Struct, kw_only=True, gc=False):
     """One try. Times are epoch seconds; `exit_code` is the program's, 128+N after signal N, None if it never ran."""
 
     fence: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import ipaddress
 import os
 import signal
@@ -71,6 +72,8 @@ def _serve(settings: Any) -> int:
     address = settings.data_dir / ADDRESS_FILE
     try:
         supervisor.boot()
+        # What was loaded stays: the collector need not walk over it again and again.
+        gc.freeze()
         _write_address(address, url)
         log.info("serving %s with data in %s and configs in %s", url, settings.data_dir, settings.configs)
         supervisor.run()
