@@ -124,7 +124,7 @@ class ProcessKeeper(Actor):
     # --- what is wanted ---
 
     def _want(self, spec: RunSpec, started: bool) -> None:
-        run = self._known(spec.fence)
+        run = self._known(spec.fence, look=started or self._folders.may_exist(spec.fence))
         if run is None and started:
             run = self._never(_unseen(spec), "lost", "no trace of the run is left")
         elif run is None:
@@ -246,10 +246,10 @@ class ProcessKeeper(Actor):
 
     # --- what the files say ---
 
-    def _known(self, fence: int) -> Run | None:
-        """From memory, else from its folder."""
+    def _known(self, fence: int, look: bool = True) -> Run | None:
+        """From memory, else (`look`) from its folder."""
         run = self._runs.get(fence)
-        if run is None and self._folders.exists(fence):
+        if run is None and look and self._folders.exists(fence):
             run = self._examine(Run(fence=fence, stage=Stage.ORDERED))
         return run
 

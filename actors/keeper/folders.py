@@ -19,19 +19,25 @@ from gpuyard.actors.keeper.settings import KeeperSettings
 
 
 class Folders:
-    """Knows nothing by heart: every question is answered from the disk."""
+    """Every question is answered from the disk, but for the one that each start asks (`may_exist`)."""
 
     def __init__(self, settings: KeeperSettings) -> None:
         self.runs = settings.runs
+        self._jobs = settings.jobs
         self._all = (settings.data_dir, settings.runs, settings.jobs, settings.sockets)
+        self._highest = 0
 
     def prepare(self) -> None:
         """Make what is missing, remove what spares and graves of a killed server left behind."""
         for folder in self._all:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._highest = max((int(name) for name in self._names()), default=0)
         for path in self.runs.glob(".*"):
             if path.name.startswith((records.SPARE_PREFIX, records.GRAVE_PREFIX)) and lock_is_free(path):
                 shutil.rmtree(path, ignore_errors=True)
+        for path in self._jobs.glob(f"{records.SPARE_PREFIX}*"):
+            with suppress(OSError):
+                path.rmdir()
 
     def path(self, fence: int) -> Path:
         return self.runs / str(fence)
@@ -39,11 +45,15 @@ class Folders:
     def exists(self, fence: int) -> bool:
         return self.path(fence).exists()
 
+    def may_exist(self, fence: int) -> bool:
+        """False, without a look at the disk, for a fence above all that were there at the start: fences only grow.
+
+        Should a keeper of an earlier supervisor have made the folder since, then a second start is refused there."""
+        return fence <= self._highest and self.exists(fence)
+
     def unacknowledged(self) -> list[int]:
         """Fences whose end nobody has acknowledged yet."""
-        with os.scandir(self.runs) as entries:
-            names = [entry.name for entry in entries if entry.name.isdigit()]
-        return sorted(int(name) for name in names if (self.runs / name / records.LOCK).exists())
+        return sorted(int(name) for name in self._names() if (self.runs / name / records.LOCK).exists())
 
     def run_record(self, fence: int) -> news.RunRecord | None:
         found = self._read(fence, records.RUN)
@@ -86,6 +96,10 @@ class Folders:
 
     def remove(self, fence: int) -> None:
         shutil.rmtree(self.path(fence), ignore_errors=True)
+
+    def _names(self) -> list[str]:
+        with os.scandir(self.runs) as entries:
+            return [entry.name for entry in entries if entry.name.isdigit()]
 
     def _read(self, fence: int, name: str) -> news.News | None:
         try:

@@ -24,9 +24,9 @@ from gpuyard.actors.model.events import AttemptExited
 from gpuyard.actors.model.message import Message, Shutdown, Tick
 from gpuyard.actors.process_keeper import ProcessKeeper
 
-ROUNDS = 8
+ROUNDS = 6
 RUNS = 50
-PROGRAM = ("/bin/true",)
+PROGRAM = ("/bin/sleep", "0.03")
 
 
 class Next(Actor):

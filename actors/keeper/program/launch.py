@@ -21,6 +21,10 @@ def launch(order: dict[str, Any], keeper: Keeper, desk: Desk) -> int:
     """Start the program of `order`; its pid. Raises StartFailed."""
     job_dir: str = order["job_dir"]
     environment = {**keeper.environment, **order["env"]}
+    try:
+        keeper.give_job_folder(order["job_id"])
+    except OSError as error:
+        raise StartFailed(f"the job's folder {job_dir} could not be made: {error.strerror}") from None
     _write_files(job_dir, order["files"])
     _enter(order["cwd"] or job_dir)
     try:
@@ -69,12 +73,6 @@ def _check_program(name: str, path: str) -> None:
 
 
 def _write_files(job_dir: str, files: dict[str, str]) -> None:
-    try:
-        os.mkdir(job_dir, 0o700)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise StartFailed(f"the job's folder {job_dir} could not be made: {error.strerror}") from None
     for name, text in files.items():
         path = os.path.normpath(f"{job_dir}/{name}")
         if not path.startswith(job_dir + "/"):

@@ -87,7 +87,7 @@ class Life:
             link.close()
 
     def why(self) -> Why:
-        self._log.look()
+        self._log.look()  # once the end is told, the log is as it stays
         tail = loglimit.read_tail(self._desk.dir_fd, TAIL_BYTES) if self.code or self.number else b""
         kernel_oom = bool(self.number or self.code) and memory.oom_kills() > self._oom_kills
         return why(self.code, self.number, tail, self._asked, self._reason, kernel_oom)

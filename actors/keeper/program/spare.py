@@ -48,8 +48,29 @@ class Keeper:
         self.wake = self._wake_on_signals()
         self._oom_fd, self._oom_score = _open_oom_score()
         self.runs_fd = os.open(f"{data_dir}/runs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.jobs_fd = os.open(f"{data_dir}/jobs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._job_folder: str | None = None
         self.link = Link(f"{data_dir}/sockets")
         self.group = cgroup.enter_new(group_base)
+
+    def prepare_job_folder(self) -> None:
+        """Making one takes longer than all else at a start: have one ready."""
+        if self._job_folder is None:
+            name = f"{records.SPARE_PREFIX}{self.pid}-{time.time_ns()}"
+            os.mkdir(name, 0o700, dir_fd=self.jobs_fd)
+            self._job_folder = name
+
+    def give_job_folder(self, job_id: str) -> None:
+        """Make sure that the job has its folder, an earlier attempt's or the one that is ready. Raises OSError."""
+        try:
+            if self._job_folder is not None:
+                os.rename(self._job_folder, job_id, src_dir_fd=self.jobs_fd, dst_dir_fd=self.jobs_fd)
+                self._job_folder = None
+                return
+        except OSError:
+            pass  # there is one with files in it, or somebody tidied ours away
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(job_id, 0o700, dir_fd=self.jobs_fd)
 
     def raise_oom_score(self) -> None:
         """What is spawned now inherits it."""
@@ -75,6 +96,9 @@ class Keeper:
 
     def leave(self) -> None:
         """Clean up before the end of the process."""
+        if self._job_folder is not None:
+            with contextlib.suppress(OSError):
+                os.rmdir(self._job_folder, dir_fd=self.jobs_fd)
         if self.group:
             self.group.leave()
             self.group.remove()
@@ -110,6 +134,7 @@ def next_run(keeper: Keeper) -> Work | None:
         keeper.group.enter()
     name_process("gpuyard-spare")
     desk = _prepare(keeper.runs_fd)
+    keeper.prepare_job_folder()
     with contextlib.suppress(BlockingIOError):
         os.read(keeper.wake, 65_536)  # what woke it in an earlier run means nothing in the next
     keeper.busy = False
