@@ -66,7 +66,7 @@ def main() -> int:
                 "memory of a live run against a bare python",
                 each / reference,
                 None,
-                note=f"{each / MB:.1f} MB and {(live_count - idle_count) / RUNS:.1f} processes, the training's included",
+                note=f"{each / MB:.1f} MB and {(live_count - idle_count) / RUNS:.1f} processes, training included",
             ),
             Ratio(
                 "start of the server to ready against python -c pass",
