@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import IntEnum
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
 
@@ -25,6 +25,23 @@ class ExitCode(IntEnum):
     JOB_CANCELLED = 103
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+
+
+MEANINGS: Final[dict[ExitCode, str]] = {
+    ExitCode.OK: "done",
+    ExitCode.REFUSED: "refused: the server understood, and says why not",
+    ExitCode.USAGE: "the command was not understood, or a bulk verb needs -y",
+    ExitCode.UNREACHABLE: "no server answers, or it cannot at the moment",
+    ExitCode.NOT_ALLOWED: "not allowed, or no valid token",
+    ExitCode.NOT_FOUND: "there is no such job, GPU, config, …",
+    ExitCode.WRONG_STATE: "not in this state: a running job cannot be held, …",
+    ExitCode.NO_CAPACITY: "no capacity now, with --no-wait",
+    ExitCode.JOB_FAILED: "the watched job failed",
+    ExitCode.NOT_IN_TIME: "the watched job was not done in time, or reached its time limit",
+    ExitCode.JOB_CANCELLED: "the watched job was cancelled",
+    ExitCode.INTERRUPTED: "Ctrl-C",
+    ExitCode.BROKEN_PIPE: "the reader of the output went away",
+}
 
 
 class Failure(click.ClickException):

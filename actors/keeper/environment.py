@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from gpuyard.actors.model.commands import RunSpec
 from gpuyard.actors.model.job import JOB_DIR as JOB_DIR_MARK
@@ -30,6 +31,22 @@ SERVICE_VARIABLES = frozenset(
         "WATCHDOG_USEC",
     }
 )
+
+
+# What every run finds (REFERENCE.md is made from this).
+VARIABLES: Final[dict[str, str]] = {
+    "CUDA_VISIBLE_DEVICES": "The indices of its GPUs, of MIG devices their UUIDs; empty for a CPU job.",
+    "CUDA_DEVICE_ORDER": "`PCI_BUS_ID`, so that these indices mean the same to CUDA as to the driver.",
+    "GPUYARD_JOB_ID": "The job's id, the same over its attempts.",
+    "GPUYARD_ATTEMPT": "The attempt's number, from 1.",
+    FENCE: "The number of this very run; it never comes twice.",
+    "GPUYARD_GPU_UUIDS": "The UUIDs of its GPUs, in the order of CUDA_VISIBLE_DEVICES.",
+    "GPUYARD_NUM_PROCESSES": "How many GPUs it asked for; 0 for a CPU job.",
+    JOB_DIR: "The job's own folder, kept over its attempts: the place for checkpoints.",
+    "MASTER_ADDR": "127.0.0.1, for torch.distributed; your own value wins.",
+    "MASTER_PORT": "A port that is leased for the run; your own value wins.",
+    "PYTHONUNBUFFERED": "1, so that the log is not late; your own value wins.",
+}
 
 
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:

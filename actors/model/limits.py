@@ -41,6 +41,21 @@ NULLABLE = frozenset({"local_gpu_max_concurrent", "user_max_gpus", "cancel_hold_
 DECIMAL = frozenset({"starvation_threshold_minutes", "reserve_after_seconds", "cancel_hold_seconds"})
 
 
+MEANINGS: dict[str, str] = {
+    "max_concurrent": "Cloud jobs that run at once.",
+    "user_max_concurrent": "Cloud jobs of one user that run at once.",
+    "team_max_concurrent": "Cloud jobs of one team that run at once, with enable_fair_share.",
+    "enable_fair_share": "Does the limit of teams count?",
+    "local_gpu_max_concurrent": "GPUs that local jobs use at once; null: no limit.",
+    "local_job_max_concurrent": "Local GPU jobs that run at once.",
+    "local_cpu_job_max_concurrent": "CPU jobs that run at once; a new server has one for each core.",
+    "user_max_gpus": "GPUs that one user holds at once, local and on workers; null: no limit.",
+    "starvation_threshold_minutes": "Each time a job has waited so long, its priority grows by 10.",
+    "reserve_after_seconds": "After so long free GPUs are kept for the first job that waits for GPUs alone.",
+    "cancel_hold_seconds": "Waiting jobs start by themselves so long after a cancel; null: not before something else.",
+}
+
+
 def changed(limits: Limits, changes: dict[str, LimitValue]) -> Limits:
     """`limits` with `changes`; an explicit None lifts, an absent key leaves. Raises InvalidInput, naming the field."""
     for field, value in changes.items():

@@ -55,7 +55,9 @@ def _limit(name: str, schema: Any) -> Any:
             raise ValueError(error.detail.removeprefix(name).lstrip(": ")) from None
         return value
 
-    return rule(check, schema | None if name in limits.NULLABLE else schema)
+    low, high = limits.BOUNDS.get(name, (None, None))
+    shown = Annotated[schema, Field(ge=low, le=high, description=limits.MEANINGS[name])]
+    return rule(check, shown | None if name in limits.NULLABLE else shown)
 
 
 class LimitsBody(Strict):

@@ -1,0 +1,42 @@
+"""What the story tells: every kind of event and every class of an attempt's end, with its meaning in one line.
+
+REFERENCE.md is made from these tables; tests hold them against the core.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVENTS: Final[dict[str, str]] = {
+    "job_submitted": "A job was accepted; data: its first status.",
+    "job_approved": "An admin let a blocked job into the queue.",
+    "job_rejected": "An admin refused a blocked job; data: the reason. It has failed.",
+    "priority_changed": "A waiting job's priority was set by hand, or no longer is; data: before and after.",
+    "job_held": "A waiting job was held by hand.",
+    "job_released": "A held job may start again.",
+    "job_assigned": "A job was given its place, not yet started; data: attempt, fence, host and GPU indices.",
+    "job_started": "The program lives; data: attempt, pid and, the first time, seconds waited.",
+    "job_stopping": "A running job is being stopped; data: attempt.",
+    "job_completed": "The program ended with code 0; data: attempt, exit code and class, seconds it ran.",
+    "job_failed": "A run ended otherwise and is not tried again; data as for job_completed, and the message.",
+    "job_requeued": "A run ended early and the job waits for its next attempt; data as for job_failed.",
+    "job_cancelled": "A job was cancelled and nothing of it runs; data of a run's end, if there was one.",
+    "foreign_process_seen": "A process from outside the queue is on a GPU just handed out; data: GPU and pids.",
+    "gpu_changed": "A GPU can be handed out again, or no longer; data: UUID, index and state.",
+    "limits_changed": "An admin changed limits; data: the changes.",
+    "orphan_seen": "A run that this database does not know lives here; it is left alone. Data: fence, job and pid.",
+}
+
+ENDS: Final[dict[str, str]] = {
+    "completed": "The program ended with code 0.",
+    "exit:N": "The program ended with code N. Not tried again unless `retry_on` says so.",
+    "signal:NAME": "A signal ended the program; its exit code is 128 + the signal's number.",
+    "oom": "Memory ran out, of the GPU or of the host.",
+    "timeout": "The job's time limit was reached.",
+    "lost": "Contact ended and the outcome is unknown. Tried again.",
+    "gpu_fault": "It ended while one of its GPUs had a fault or was gone. Tried again.",
+    "requeue": 'Exit code 85: "my checkpoint is saved, run me again". Tried again after a second.',
+    "start_failed": "The program or its folder does not exist, or could not be started. Final.",
+    "cancelled": "Somebody cancelled it.",
+    "provider_error": "The cloud provider failed. Tried again.",
+}
