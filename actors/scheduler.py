@@ -21,15 +21,20 @@ from gpuyard.actors.model import events as e
 from gpuyard.actors.model.commit import Deleted, EventRow, Row
 from gpuyard.actors.model.errors import GpuyardError, InvalidTransition, StoreFailed, Unavailable
 from gpuyard.actors.model.ids import job_id_from
+from gpuyard.actors.model.job import Job
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.reasons import Reason, ReasonCode
+from gpuyard.actors.model.views import JobAccepted
 from gpuyard.actors.model.yard import Yard
 
 log = logging.getLogger("gpuyard.scheduler")
 
 TICK_SECONDS = 5.0
 LAZY_SECONDS = 0.2
+NO_GPUS = frozenset({ReasonCode.GPUS_BUSY, ReasonCode.DEVICE_IDS_BUSY, ReasonCode.FOREIGN_PROCESS})
+UNWRITTEN = "the database could not be written: nothing was accepted"
 
 
 class FlushLazy(Message, frozen=True, kw_only=True):
@@ -49,6 +54,14 @@ class Waiting(NamedTuple):
     answer: Any
     finish: Callable[[Deleted, Outbox], Any] | None
     events: list[EventRow]
+
+
+def _log_no_gpus(yard: Yard, job: Job, reasons: list[Reason]) -> None:
+    """The line that people grep for when a job waits for its GPUs (CONTRACT, end)."""
+    why = next((reason for reason in reasons if reason.code in NO_GPUS), None)
+    if why is not None:
+        wanted = list(job.spec.wanted_devices) or [gpu.index for gpu in yard.ledger.known[: job.spec.num_processes]]
+        log.warning("Failed to allocate GPUs %s to job %s: %s", wanted, job.job_id, why.text)
 
 
 def _not_a_start(tell: tuple[str, Message]) -> bool:
@@ -72,6 +85,7 @@ class Scheduler(Actor):
         self._adopted = False
         self._ready = False
         self._wake_at = float("inf")
+        self._trouble = ""  # Why the last commit could not be written; empty once one was.
 
     def started(self) -> None:
         self._rebuild()
@@ -174,7 +188,7 @@ class Scheduler(Actor):
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
             if one.reply is not None and not one.reply.done():
-                one.reply.set_exception(StoreFailed("the database could not be written: nothing was accepted"))
+                one.reply.set_exception(StoreFailed(self._trouble or UNWRITTEN))
         self.context.ref(names.STORE).tell(c.LoadSnapshot(generation=self._generation))
 
     def _on_snapshot(self, event: e.SnapshotLoaded) -> None:
@@ -231,6 +245,9 @@ class Scheduler(Actor):
         out = Outbox(message.cause)
         answer = self._try(lambda: decide(yard, message, self._now(), out), out)
         self._emit(out, reply, answer)
+        for accepted in answer if isinstance(answer, list) else [answer]:
+            if isinstance(accepted, JobAccepted) and accepted.job_id in yard.jobs:
+                _log_no_gpus(yard, yard.jobs[accepted.job_id], accepted.reasons)
         return LATER
 
     def _report(self, message: Any, decide: Callable[[Yard, Any, Now, Outbox], None]) -> None:
@@ -343,6 +360,7 @@ class Scheduler(Actor):
     def _on_committed(self, event: e.Committed) -> None:
         if event.generation != self._generation:
             return
+        self._trouble = ""
         while self._waiting and self._waiting[0].number <= event.number:
             effects = self._waiting.popleft()
             self._perform(effects, event.results.get(effects.number, ()))
@@ -369,6 +387,7 @@ class Scheduler(Actor):
         if event.generation != self._generation:
             return
         log.error("commit %d failed: %s; rebuilding from the store", event.number, event.error)
+        self._trouble = event.detail
         self._rebuild()
 
     def _send(self, tells: list[tuple[str, Message]]) -> None:
@@ -386,6 +405,8 @@ class Scheduler(Actor):
 
     def _ready_yard(self) -> Yard:
         if self._yard is None or not self._ready:
+            if self._trouble:
+                raise StoreFailed(self._trouble)
             raise Unavailable("the scheduler is starting: try again shortly")
         return self._yard
 

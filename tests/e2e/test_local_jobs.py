@@ -201,6 +201,14 @@ class TestCrash:
         assert server.get("/healthz").status == 200
 
 
+def test_the_lines_that_people_grep_for_are_in_the_log(server: Server) -> None:
+    server.submit(*SLEEP, device_ids=[0])
+    waiting = server.submit("true", device_ids=[0])["job_id"]
+    for text in (server.stderr(), (server.data / "server.log").read_text()):
+        assert "Queue scheduler started with 5s processing interval" in text
+        assert f"Failed to allocate GPUs [0] to job {waiting}: " in text
+
+
 def test_positions_are_1_to_n_and_agree_everywhere(server: Server) -> None:
     server.limits(local_job_max_concurrent=1)
     server.submit(*SLEEP)
