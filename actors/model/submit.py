@@ -108,7 +108,7 @@ def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
     yard.admit(job, now, out, command.by.username)
     if not reasons:
         policy.start_what_may(yard, now, out)
-    return accepted(yard, job, now)
+    return accepted(yard, job, now, reasons)
 
 
 def _behind_the_hold(yard: Yard, job: Job, now: Now) -> list[Reason]:
@@ -190,10 +190,9 @@ def _prediction(yard: Yard, job: Job, reasons: list[Reason], now: Now) -> JobAcc
     )
 
 
-def accepted(yard: Yard, job: Job, now: Now, *, hit: bool = False) -> JobAccepted:
-    """The answer for a job that is in the yard, as it stands now."""
+def accepted(yard: Yard, job: Job, now: Now, reasons: list[Reason], *, hit: bool = False) -> JobAccepted:
+    """The answer for a job that is in the yard, as it stands now, and why it waits (nothing if it does not)."""
     attempt = yard.attempt_of.get(job.job_id)
-    reasons = explain.why(yard, job, now)
     local = attempt is None or attempt.host == LOCAL_HOST
     return JobAccepted(
         job_id=job.job_id,
@@ -212,7 +211,7 @@ def _replay(yard: Yard, job_id: str, now: Now) -> JobAccepted:
     job = yard.jobs.get(job_id)
     if job is None:
         return JobAccepted(job_id=job_id, status=None, idempotent_hit=True)
-    return accepted(yard, job, now, hit=True)
+    return accepted(yard, job, now, explain.why(yard, job, now), hit=True)
 
 
 def _remembered(yard: Yard, by: Viewer, key: str | None, digest: str, now: Now) -> StoredKey | None:
