@@ -185,7 +185,7 @@ class QueueStore(Actor):
         self._void = True
         self._failures += 1
         self._shaken = outcome.broken
-        self._refuse(failed.number, failed.generation, outcome.error or "", disk=outcome.disk)
+        self._refuse(failed.number, failed.generation, outcome.error or "", disk=outcome.disk, detail=outcome.detail)
         for commit in rest:
             self._refuse(commit.number, commit.generation, "an earlier commit failed")
 
@@ -196,8 +196,8 @@ class QueueStore(Actor):
             self.database.checkpoint()
             self._checkpointer.helped()
 
-    def _refuse(self, number: int, generation: int, error: str, *, disk: bool = False) -> None:
-        self._tell(CommitFailed(generation=generation, number=number, error=error, disk=disk))
+    def _refuse(self, number: int, generation: int, error: str, *, disk: bool = False, detail: str = "") -> None:
+        self._tell(CommitFailed(generation=generation, number=number, error=error, disk=disk, detail=detail))
 
     def _tell(self, event: Message) -> None:
         self.context.ref(names.SCHEDULER).tell(event)

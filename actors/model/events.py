@@ -33,14 +33,15 @@ class Committed(Message, frozen=True, kw_only=True):
 class CommitFailed(Message, frozen=True, kw_only=True):
     """`number` and all later commits of `generation` are void; earlier ones are durable. From: QueueStore.
 
-    To: Scheduler, which rebuilds. `error` in words for a person; `disk` tells that the database could not be
-    written (as against a failed guard). Repeat: an older generation is ignored.
+    To: Scheduler, which rebuilds. `error` in words for the log; `disk` tells that the database could not be
+    written (as against a failed guard), and `detail` why, in words for clients. Repeat: an older generation is ignored.
     """
 
     generation: int
     number: int
     error: str
     disk: bool = False
+    detail: str = ""
 
 
 # --- from the ProcessKeeper (here or on a worker) ----------------------------------------------------------------

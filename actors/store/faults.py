@@ -20,11 +20,13 @@ class DiskFailed(Exception):
     """The database could not be read or written; the sentence is for a person.
 
     `broken` tells that the connection itself is not to be trusted any more (as against a full disk or a lock).
+    `detail` is the sentence for clients, who are told no path.
     """
 
-    def __init__(self, sentence: str, *, broken: bool = True) -> None:
+    def __init__(self, sentence: str, *, broken: bool = True, detail: str = "") -> None:
         super().__init__(sentence)
         self.broken = broken
+        self.detail = detail
 
 
 CURE = "restore a backup with: gpuyard db restore BACKUP"
@@ -42,7 +44,7 @@ _SENTENCES = {
 }
 
 
-def explain(error: BaseException, path: Path) -> str:
+def explain(error: BaseException, path: Path | str) -> str:
     """`error` of SQLite (or of the system) as one sentence that names the cure.
 
     >>> explain(ValueError("odd"), Path("jobs.db"))
@@ -57,7 +59,7 @@ def explain(error: BaseException, path: Path) -> str:
 
 def disk_failed(error: BaseException, path: Path) -> DiskFailed:
     waits = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED"))
-    return DiskFailed(explain(error, path), broken=not waits)
+    return DiskFailed(explain(error, path), broken=not waits, detail=explain(error, "the database"))
 
 
 def is_damage(error: BaseException) -> bool:

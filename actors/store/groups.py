@@ -24,6 +24,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     results: dict[int, tuple[Deleted, ...]]
     error: str | None = None
     disk: bool = False
+    detail: str = ""
     broken: bool = False
 
 
@@ -41,7 +42,7 @@ def write(database: Database, commits: Sequence[Commit]) -> Outcome:
     except GuardFailed as fault:
         return Outcome(done=0, results={}, error=str(fault))
     except DiskFailed as fault:
-        return Outcome(done=0, results={}, error=str(fault), disk=True, broken=fault.broken)
+        return Outcome(done=0, results={}, error=str(fault), disk=True, detail=fault.detail, broken=fault.broken)
 
 
 class _TakeBack(Exception):
