@@ -76,6 +76,13 @@ class ProcessKeeper(Actor):
         return self._crew
 
     def started(self) -> None:
+        try:
+            self._begin()
+        except BaseException:
+            self.stopped()
+            raise
+
+    def _begin(self) -> None:
         self._folders.prepare()
         cgroup.remove_empty()
         self._crew = Crew(self._settings, self._descriptors, self._heard, self._gone, self._restart_in)
@@ -160,8 +167,8 @@ class ProcessKeeper(Actor):
                 self._examine(run)
             return
         grace = self._settings.stop_grace_seconds
-        if run.keeper is not None:
-            processes.send(run.keeper, signal.SIGCONT)
+        if run.record is not None and run.stage is Stage.LIVE:
+            processes.send_to(run.record.keeper_pid, run.record.keeper_start, signal.SIGCONT)
         if not ask_to_stop(self._folders.path(run.fence), run.stop_reason, grace) and run.keeperless is not None:
             run.keeperless.stop(grace)
             self._look_in(run, 0.0)
@@ -215,19 +222,26 @@ class ProcessKeeper(Actor):
     def _lives(self, run: Run, record: news.RunRecord) -> None:
         if run.stage is Stage.ENDED or run.keeper is not None:
             return
-        keeper = processes.open_process(record.keeper_pid, record.keeper_start)
-        if keeper is None:
-            self._examine(run)
-            return
         self._let_go(run)
         self._runs[run.fence] = run
-        run.stage, run.record, run.job_id, run.keeper = Stage.LIVE, record, record.job_id, keeper
-        self._descriptors.watch(keeper, lambda: self._examine(run))
+        run.stage, run.record, run.job_id = Stage.LIVE, record, record.job_id
+        if not self.crew.is_at(run.fence):  # else its line tells when it is gone
+            self._watch_keeper(run, record)
         if record.port is not None:
             self._ports.keep(run.fence, record.port)
         self._report(run)
         self._ask_stop(run)
         self._ports.look_ahead()
+
+    def _watch_keeper(self, run: Run, record: news.RunRecord) -> None:
+        try:
+            run.keeper = processes.open_process(record.keeper_pid, record.keeper_start)
+        except OSError:  # no descriptor left: then it is looked after at each tick
+            return
+        if run.keeper is not None:
+            self._descriptors.watch(run.keeper, lambda: self._examine(run))
+        else:
+            self._examine(run)
 
     def _ended(self, run: Run, record: news.ExitRecord) -> None:
         if run.stage is Stage.ENDED:
@@ -262,8 +276,7 @@ class ProcessKeeper(Actor):
         elif record is not None and record.boot_id != self._boot_id:
             run.record = record
             self._lost(run, "the machine was restarted while the run lived, exit code unknown")
-        elif record is not None and (keeper := processes.open_process(record.keeper_pid, record.keeper_start)):
-            os.close(keeper)
+        elif record is not None and processes.lives(record.keeper_pid, record.keeper_start):
             self._lives(run, record)
         elif self._folders.exists(run.fence):
             self._without_keeper(run, record)
@@ -335,9 +348,9 @@ class ProcessKeeper(Actor):
         if run.stage is Stage.ENDED:
             self._report(run)
             return
-        if run.stage in (Stage.ORDERED, Stage.KEEPERLESS):
+        if run.stage is not Stage.LIVE or not (run.keeper is not None or self.crew.is_at(run.fence)):
             self._examine(run)
-        elif run.stage is Stage.LIVE and (end := self._folders.exit_record(run.fence)) is not None:
+        elif (end := self._folders.exit_record(run.fence)) is not None:
             self._ended(run, end)
         self._ask_stop(run)
 

@@ -1,7 +1,8 @@
 """What /proc tells about processes: pure reading, standard library only (the keeper program uses it too).
 
 A pid names a process only together with its start time (clock ticks since boot, field 22 of /proc/PID/stat): the
-kernel hands pids out again. Processes vanish at any moment, so every question has an answer for "is gone".
+kernel hands pids out again. Processes vanish at any moment, so every question has an answer for "is gone"; what
+cannot be read for another reason (no descriptor left) raises OSError, because it is no such answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import NamedTuple
 # A run's processes are known by these two together: fences of two databases on one machine may be equal.
 FENCE = "GPUYARD_FENCE"
 JOB_DIR = "GPUYARD_JOB_DIR"
+
+# How the kernel says that a process is gone: its folder is, or was when it was read.
+GONE = (FileNotFoundError, ProcessLookupError)
 
 # More generations than any real process tree has.
 _GENERATIONS = 64
@@ -36,7 +40,7 @@ def stat(pid: int) -> Stat | None:
     """None when there is no such process."""
     try:
         line = _read(f"/proc/{pid}/stat")
-    except OSError:
+    except GONE:
         return None
     # The name may hold anything, spaces and ")" too: the fields begin behind the last ")".
     fields = line[line.rfind(b")") + 2 :].split()
@@ -131,21 +135,21 @@ def _has_open(pid: int, path: str) -> bool:
     folder = f"/proc/{pid}/fd"
     try:
         return any(_link(f"{folder}/{fd}") == path for fd in os.listdir(folder))
-    except OSError:
+    except (*GONE, PermissionError):
         return False
 
 
 def _link(path: str) -> str | None:
     try:
         return os.readlink(path)
-    except OSError:
+    except (*GONE, PermissionError):
         return None
 
 
 def _environ(pid: int) -> bytes:
     try:
         return _read(f"/proc/{pid}/environ")
-    except OSError:
+    except (*GONE, PermissionError):
         return b""
 
 

@@ -8,6 +8,7 @@ whose line ended is reported: whether the run was claimed, the disk knows.
 from __future__ import annotations
 
 import logging
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -28,6 +29,9 @@ MOST_SPARES = 3
 # Seconds: the first and the longest pause before a zygote is started anew, and how long one must have stood for the
 # next to be started at once.
 FIRST_PAUSE, LONGEST_PAUSE, STOOD = 0.1, 5.0, 5.0
+
+# Of what `ulimit -n` allows, this many are for the rest of the server.
+RESERVED_DESCRIPTORS = 32
 
 Order = dict[str, Any]
 
@@ -53,6 +57,7 @@ class Crew:
         self._lines = Lines(settings.sockets)
         self._idle: list[int] = []  # lines of spares; the last one came last and is taken first
         self._busy: dict[int, int] = {}  # line → fence
+        self._given: set[int] = set()  # the fences of those
         self._pids: dict[int, int] = {}  # line → process at its other end
         self._known: set[int] = set()  # lines that have been idle or busy
         self._waiting: dict[int, Order] = {}  # by fence, in the order in which they came
@@ -65,13 +70,13 @@ class Crew:
         """Start the zygote, if there is none."""
         if self._zygote.pid is not None:
             return
+        self._started_at = time.monotonic()
         try:
             self._zygote.start()
         except OSError as error:
             log.error("the zygote of the keepers could not be started: %s", error)
             self._zygote_ended()
             return
-        self._started_at = time.monotonic()
         self._descriptors.watch(self._zygote.pidfd, self._zygote_ended)
         self.fill()
 
@@ -91,12 +96,13 @@ class Crew:
 
     def is_at(self, fence: int) -> bool:
         """Does a line stand that may still act upon an order for `fence`, or does the order wait?"""
-        return fence in self._waiting or fence in self._busy.values()
+        return fence in self._waiting or fence in self._given
 
     def fill(self, anew: bool = False) -> None:
         """Ask for as many spares as are missing; `anew`: what was asked for long ago did not come."""
         if anew:
             self._requested = 0
+            self._descriptors.watch(self._lines.fileno(), self._accept)
         missing = len(self._waiting) + 1 - len(self._idle) - self._requested
         for _ in range(missing):
             if not self._zygote.ask_for_spare():
@@ -109,13 +115,21 @@ class Crew:
             fence = next(iter(self._waiting))
             if self._lines.send_order(line, self._waiting[fence]):
                 self._busy[line] = fence
+                self._given.add(fence)
                 del self._waiting[fence]
             else:
                 self._clear_away(line)
         self.fill()
 
     def _accept(self) -> None:
+        """New lines, as far as there are descriptors for them; the rest of the server needs some too."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_DESCRIPTORS
         while (line := self._lines.accept()) is not None:
+            if line >= most:
+                log.warning("too few file descriptors for another keeper (see ulimit -n): starts wait")
+                self._lines.drop(line)
+                self._descriptors.unwatch(self._lines.fileno())
+                return
             self._pids[line] = self._lines.peer(line)
             self._descriptors.watch(line, partial(self._hear, line))
 
@@ -132,7 +146,7 @@ class Crew:
             case news.RunRecord() as said:
                 self._heard(said)
             case said:
-                self._busy.pop(line, None)
+                self._take_back(line)
                 self._heard(said)
                 if isinstance(said, news.Refused):
                     self._ready(line)
@@ -148,13 +162,20 @@ class Crew:
 
     def _ended(self, line: int) -> None:
         """The process at the other end is gone, or will be at once."""
-        fence = self._busy.pop(line, None)
+        fence = self._take_back(line)
         if line in self._idle:
             self._idle.remove(line)
         self._clear_away(line)
         if fence is not None:
             self._gone(fence)
         self._serve()
+
+    def _take_back(self, line: int) -> int | None:
+        """The run of this line is not its keeper's business any more."""
+        fence = self._busy.pop(line, None)
+        if fence is not None:
+            self._given.discard(fence)
+        return fence
 
     def _clear_away(self, line: int) -> None:
         """Its process was killed. A folder that is still called a spare's was never a run's."""

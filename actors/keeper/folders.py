@@ -104,7 +104,7 @@ class Folders:
     def _read(self, fence: int, name: str) -> news.News | None:
         try:
             return news.read((self.path(fence) / name).read_bytes())
-        except OSError:
+        except FileNotFoundError:
             return None
 
 
@@ -112,11 +112,11 @@ def lock_is_free(folder: Path) -> bool:
     """Does no process hold the run's lock? True also when there is none."""
     try:
         fd = os.open(folder / records.LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     finally:
         os.close(fd)

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from gpuyard.actors.keeper import processes
 from gpuyard.actors.keeper.folders import Folders
@@ -29,17 +30,20 @@ class Keeperless:
     """`program` is a pidfd of the program itself while it lives, to be watched; else None."""
 
     def __init__(self, folders: Folders, jobs_dir: str, fence: int, record: RunRecord | None) -> None:
-        self.program = processes.open_process(record.pid, record.start) if record else None
+        self.program: int | None = None
         self._folders = folders
         self._jobs_dir = jobs_dir
         self._fence = fence
-        self._known = record is not None
+        self._record = record
         self._group = Group(record.cgroup) if record and record.cgroup else None
         self._lock = str(folders.path(fence) / records.LOCK)
         self._look: Iterator[int | None] | None = None
         self._found: set[int] = set()
         self._told: set[int] = set()
         self._kill_at: float | None = None
+        if record is not None:
+            with suppress(OSError):  # no descriptor left: then the looks at each tick have to do
+                self.program = processes.open_process(record.pid, record.start)
 
     def stop(self, grace: float) -> None:
         """TERM at the next look, KILL `grace` seconds from now."""
@@ -72,15 +76,13 @@ class Keeperless:
             if self._folders.lock_is_free(self._fence):
                 return None
             self._found = {pid for pid in holders(self._lock) if pid != os.getpid()}
-        if self._known and self._kill_at is None and self._program_has_ended():
-            self.stop(LEFTOVER_GRACE)
+        record = self._record
+        if self._kill_at is None and record is not None and not processes.lives(record.pid, record.start):
+            self.stop(LEFTOVER_GRACE)  # the program has ended before its descendants
         if self._kill_at is None:
             return float("inf")
         self._end(kill=time.monotonic() >= self._kill_at)
         return WHILE_ENDING
-
-    def _program_has_ended(self) -> bool:
-        return self.program is None or processes.has_ended(self.program)
 
     def _end(self, kill: bool) -> None:
         if kill and self._group:
@@ -96,7 +98,7 @@ class Keeperless:
         """Through a pidfd, once it is certain that it still means a process of this run."""
         try:
             fd = os.pidfd_open(pid)
-        except OSError:
+        except ProcessLookupError:
             return
         try:
             if self._is_ours(pid):

@@ -36,10 +36,10 @@ class Lines:
         return self._listener.fileno()
 
     def accept(self) -> int | None:
-        """The descriptor of a new line, None when nobody (else) waits."""
+        """The descriptor of a new line, None when nobody (else) waits. Raises OSError when there is none left."""
         try:
             line, _ = self._listener.accept()
-        except OSError:
+        except BlockingIOError:
             return None
         line.setblocking(False)
         self._lines[line.fileno()] = line
@@ -60,14 +60,19 @@ class Lines:
 
     def send_order(self, fd: int, order: dict[str, Any]) -> bool:
         """A small order is the message itself, a large one lies in a memory file beside it."""
-        data = _encode(order)
+        data, rights = _encode(order), []
+        memory = -1
+        if len(data) > records.INLINE_ORDER:
+            memory = os.memfd_create("gpuyard-order", os.MFD_CLOEXEC)
+            records.write_all(memory, data)
+            data, rights = b"memory", [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [memory]))]
         try:
-            if len(data) <= records.INLINE_ORDER:
-                self._lines[fd].send(data, socket.MSG_NOSIGNAL)
-            else:
-                _send_large(self._lines[fd], data)
+            self._lines[fd].sendmsg([data], rights, socket.MSG_NOSIGNAL)
         except OSError:
             return False
+        finally:
+            if memory >= 0:
+                os.close(memory)
         return True
 
     def drop(self, fd: int) -> None:
@@ -88,16 +93,6 @@ def ask_to_stop(folder: Path, reason: str, grace: float) -> bool:
         line.send(message, socket.MSG_NOSIGNAL)
         return True
     return False
-
-
-def _send_large(line: socket.socket, data: bytes) -> None:
-    memory = os.memfd_create("gpuyard-order", os.MFD_CLOEXEC)
-    try:
-        records.write_all(memory, data)
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [memory]))
-        line.sendmsg([b"memory"], [rights], socket.MSG_NOSIGNAL)
-    finally:
-        os.close(memory)
 
 
 def _encode(order: dict[str, Any]) -> bytes:

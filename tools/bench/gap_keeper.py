@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def kept(data_dir: Path, fences: list[int]) -> list[float]:
         while ref.is_alive():
             time.sleep(0.01)
     stamps = [(end.started_at or 0.0, end.ended_at or 0.0) for end in ends]
-    return [later[0] - earlier[1] for earlier, later in zip(stamps, stamps[1:], strict=False)]
+    return [later[0] - earlier[1] for earlier, later in pairwise(stamps)]
 
 
 def main() -> None:

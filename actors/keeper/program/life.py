@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from typing import Any
 
@@ -26,6 +25,8 @@ OUTSIDE = "stopped from outside: its keeper got SIGTERM, as when a machine shuts
 
 # What a program leaves behind gets at most this many seconds between TERM and KILL.
 LEFTOVER_GRACE = 5.0
+# A day: what poll() can wait for has an end.
+LONGEST_GRACE = 86_400.0
 # Seconds between two sweeps while something does not die (it hangs in the kernel); doubled each time.
 FIRST_SWEEP, LONGEST_SWEEP = 0.02, 1.0
 
@@ -139,16 +140,15 @@ class Life:
             self._obey(fd)
 
     def _obey(self, fd: int) -> None:
+        """What nobody understands is dropped, with the connection it came over."""
         try:
-            data = self._links[fd].recv(65_536)
-            message = json.loads(data) if data else None
-        except (OSError, ValueError):
-            message = None
-        if message is None:
+            message = json.loads(self._links[fd].recv(65_536))
+            if message["op"] == "stop":
+                grace = min(max(float(message["grace"]), 0.0), LONGEST_GRACE)
+                self._stop("cancelled", str(message["reason"]), grace)
+        except (OSError, ValueError, TypeError, KeyError):
             self._poll.unregister(fd)
             self._links.pop(fd).close()
-        elif isinstance(message, dict) and message.get("op") == "stop":
-            self._stop("cancelled", str(message.get("reason") or "stopped"), float(message.get("grace", self._grace)))
 
     def _stop(self, asked: str, reason: str, grace: float) -> None:
         """CONT and TERM now, KILL after `grace` seconds. A repeat may only shorten the grace."""
@@ -181,8 +181,8 @@ def _started(keeper: spare.Keeper, work: spare.Work, pid: int, started_at: float
     what = {"argv": order["argv"], "cwd": order["cwd"] or order["job_dir"], "time_limit": order["time_limit"]}
     try:
         records.write(work.desk.dir_fd, records.RUN, records.encode("run", {**record, **what}))
-    except OSError as error:  # a full disk: the run goes on, and is found by its fence
-        print(f"run {order['fence']}: its record could not be written: {error}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # a full disk: the run goes on, and is found by its fence
     keeper.link.send(records.encode("run", record))
 
 
