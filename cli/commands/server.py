@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import gc
 import ipaddress
@@ -52,13 +53,19 @@ def _serve(settings: Any) -> int:
 
     from gpuyard.actors.model.errors import GpuyardError
     from gpuyard.actors.supervisor import EXIT_SOFTWARE, GaveUp
-    from gpuyard.cli import logs, wiring
+    from gpuyard.cli import descriptors, logs, wiring
     from gpuyard.cli.frontend_process import frontend, listening_socket
 
     log = logging.getLogger("gpuyard.server")
     try:
+        descriptors.take_enough()
         wiring.prepare(settings)
         logs.set_up(settings.data_dir, settings.log_level)
+    except descriptors.TooFew as error:
+        raise Failure("the server was not started", str(error), exit_code=ExitCode.REFUSED) from None
+    except OSError as error:
+        raise _refused(error) from None
+    try:
         listener = listening_socket(settings.host, settings.port)
     except OSError as error:
         raise Failure("the server was not started", str(error), exit_code=ExitCode.REFUSED) from None
@@ -87,9 +94,20 @@ def _serve(settings: Any) -> int:
     except GpuyardError as error:
         supervisor.shut_down()
         raise Failure("the server was not started", error.detail, exit_code=ExitCode.REFUSED) from None
+    except OSError as error:
+        supervisor.shut_down()
+        raise _refused(error) from None
     finally:
         address.unlink(missing_ok=True)
     return 0
+
+
+def _refused(error: OSError) -> Failure:
+    """The server cannot write what it must, or not get what it needs of the system."""
+    disk = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+    do = "make the data folder writable and leave room on its disk, or take another --data-dir"
+    why = str(error)
+    return Failure("the server was not started", why, do if error.errno in disk else "", exit_code=ExitCode.REFUSED)
 
 
 def _write_address(path: Path, url: str) -> None:

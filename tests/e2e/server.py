@@ -36,6 +36,7 @@ class Server:
         self.configs = folder / "configs"
         self.configs.mkdir(parents=True, exist_ok=True)
         self.flags = [*flags, *([] if gpus is None else ["--simulate-gpus", gpus])]
+        self.prefix: list[str] = []  # A program that starts the server in its own place, such as prlimit.
         self.environ = {"GPUYARD_STOP_GRACE_SECONDS": "2", **environ}
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
@@ -48,9 +49,10 @@ class Server:
         self.starts += 1
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GPUYARD_")}
         environ |= {"GPUYARD_CONFIG_FILE": str(self.folder / "none.toml"), **self.environ}
-        command = [sys.executable, "-W", "error", "-m", "gpuyard", "server", "--port", "0"]
+        command = [*self.prefix, sys.executable, "-W", "error", "-m", "gpuyard", "server", "--port", "0"]
         command += ["--data-dir", str(self.data), "--configs-dir", str(self.configs), *self.flags]
-        (self.data / "server.json").unlink(missing_ok=True)
+        if (self.data / "server.json").exists():  # On a read-only disk even a try to unlink nothing is refused.
+            (self.data / "server.json").unlink()
         with (self.folder / f"stderr-{self.starts}").open("wb") as stderr:
             self.process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL, env=environ)
         return self.process

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from gpuyard.actors.model.events import CommitFailed, Committed
 from gpuyard.actors.store import admin
+from tests import support_disk
 from tests.support import eventually
 from tests.support_store import Bench, bench, submitted
 
@@ -18,26 +17,8 @@ from tests.support_store import Bench, bench, submitted
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip(f"a small disk needs the right to mount: {made.stderr.strip()}")
-    try:
+    with support_disk.small_disk(tmp_path / "small", 12) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def _fill(folder: Path) -> Path:
-    """Take all space that is left."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    return ballast
 
 
 def _commit_until_full(store: Bench, generation: int, first: int) -> tuple[int, CommitFailed]:
@@ -61,7 +42,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     path = small_disk / "jobs.db"
     with bench(path) as store:
         store.load(1)
-        ballast = _fill(small_disk)
+        ballast = support_disk.fill(small_disk)
         full, failed = _commit_until_full(store, 1, 1)
         assert failed.disk
         assert "is full: nothing was accepted; free some space" in failed.error
