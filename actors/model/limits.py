@@ -70,8 +70,10 @@ def changed(limits: Limits, changes: dict[str, LimitValue]) -> Limits:
             if field not in NULLABLE:
                 raise InvalidInput(f"{field} must be a number from {low:g} to {high:g}, not null", field=field)
             continue
-        if isinstance(value, bool) or not (field in DECIMAL or isinstance(value, int)):
-            raise InvalidInput(f"{field} must be a whole number from {low:g} to {high:g}", field=field)
+        kind: tuple[type, ...] = (int, float) if field in DECIMAL else (int,)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            what = "a number" if field in DECIMAL else "a whole number"
+            raise InvalidInput(f"{field} must be {what} from {low:g} to {high:g}", field=field)
         if not low <= value <= high:
             raise InvalidInput(f"{field} must be from {low:g} to {high:g}", field=field)
     return msgspec.structs.replace(limits, **changes)

@@ -50,7 +50,7 @@ async def submit_job(
 @router.post(
     "/api/cloud/jobs/submit",
     operation_id="submit_cloud_job",
-    responses=answer("submit_cloud_job", Submitted),
+    responses=answer("submit_cloud_job", Submitted, listed=True),
     openapi_extra=openapi_body(),
 )
 async def submit_cloud_job(
