@@ -38,5 +38,6 @@ ENDS: Final[dict[str, str]] = {
     "requeue": 'Exit code 85: "my checkpoint is saved, run me again". Tried again after a second.',
     "start_failed": "The program or its folder does not exist, or could not be started. Final.",
     "cancelled": "Somebody cancelled it.",
+    "rejected": "An admin refused the job before it ever ran.",
     "provider_error": "The cloud provider failed. Tried again.",
 }
