@@ -48,7 +48,7 @@ class Crew:
         gone: Callable[[int], None],
         restart_in: Callable[[float], None],
     ) -> None:
-        self._runs = settings.runs
+        self._settings = settings
         self._descriptors = descriptors
         self._heard = heard
         self._gone = gone
@@ -179,8 +179,9 @@ class Crew:
 
     def _clear_away(self, line: int) -> None:
         """Its process was killed. A folder that is still called a spare's was never a run's."""
-        for folder in self._runs.glob(f"{records.SPARE_PREFIX}{self._pids[line]}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for spares in (self._settings.runs / records.SPARES, self._settings.jobs / records.SPARES):
+            for folder in spares.glob(f"{self._pids[line]}-*"):
+                shutil.rmtree(folder, ignore_errors=True)
         self._drop(line)
 
     def _drop(self, line: int) -> None:

@@ -23,8 +23,16 @@ class Folders:
 
     def __init__(self, settings: KeeperSettings) -> None:
         self.runs = settings.runs
-        self._jobs = settings.jobs
-        self._all = (settings.data_dir, settings.runs, settings.jobs, settings.sockets)
+        self.spares = settings.runs / records.SPARES
+        self._job_spares = settings.jobs / records.SPARES
+        self._all = (
+            settings.data_dir,
+            settings.runs,
+            self.spares,
+            settings.jobs,
+            self._job_spares,
+            settings.sockets,
+        )
         self._highest = 0
 
     def prepare(self) -> None:
@@ -32,10 +40,10 @@ class Folders:
         for folder in self._all:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._highest = max((int(name) for name in self._names()), default=0)
-        for path in self.runs.glob(".*"):
-            if path.name.startswith((records.SPARE_PREFIX, records.GRAVE_PREFIX)) and lock_is_free(path):
+        for path in self.spares.iterdir():
+            if lock_is_free(path):
                 shutil.rmtree(path, ignore_errors=True)
-        for path in self._jobs.glob(f"{records.SPARE_PREFIX}*"):
+        for path in self._job_spares.iterdir():
             with suppress(OSError):
                 path.rmdir()
 
@@ -76,7 +84,7 @@ class Folders:
 
     def bury(self, fence: int, record: records.Record) -> bool:
         """Take the place of a run that shall never start. False when a keeper was faster: then it runs."""
-        grave = self.runs / f"{records.GRAVE_PREFIX}{fence}-{time.time_ns()}"
+        grave = self.spares / f"{os.getpid()}-{time.time_ns()}"
         try:
             grave.mkdir(mode=0o700)
             (grave / records.LOCK).touch(mode=0o600)

@@ -166,4 +166,5 @@ def test_killed_spares_are_replaced_and_their_folders_removed(host: Host) -> Non
         host.shell("echo ran >> count", fence=fence)
         assert host.end(fence).exit_class == "completed"
         assert (host.job(fence) / "count").read_text() == "ran\n"
-    eventually(lambda: len(list((host.data_dir / "runs").glob(".spare-*"))) == len(host.named("spare")))
+    for spares in (host.data_dir / "runs" / ".spares", host.data_dir / "jobs" / ".spares"):
+        eventually(lambda spares=spares: len(list(spares.iterdir())) == len(host.named("spare")))

@@ -19,9 +19,8 @@ from typing import Any
 VERSION = 1
 LOCK, CONTROL, LOG, RUN, EXIT = "lock", "control", "log", "run.json", "exit.json"
 
-# A spare keeper's folder, before it is renamed to the fence of its run; and a grave that is being prepared.
-SPARE_PREFIX = ".spare-"
-GRAVE_PREFIX = ".grave-"
+# Below DATA/runs and DATA/jobs: what is made ready before it is known for which run or job, as `<pid>-<nanoseconds>`.
+SPARES = ".spares"
 
 # Orders beyond this many bytes come as a memory file beside a placeholder.
 INLINE_ORDER = 32_768

@@ -48,7 +48,8 @@ class Keeper:
         self.wake = self._wake_on_signals()
         self._oom_fd, self._oom_score = _open_oom_score()
         self.runs_fd = os.open(f"{data_dir}/runs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.jobs_fd = os.open(f"{data_dir}/jobs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.spares_fd = os.open(f"{data_dir}/runs/{records.SPARES}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._jobs_fd = os.open(f"{data_dir}/jobs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._job_folder: str | None = None
         self.link = Link(f"{data_dir}/sockets")
         self.group = cgroup.enter_new(group_base)
@@ -56,21 +57,21 @@ class Keeper:
     def prepare_job_folder(self) -> None:
         """Making one takes longer than all else at a start: have one ready."""
         if self._job_folder is None:
-            name = f"{records.SPARE_PREFIX}{self.pid}-{time.time_ns()}"
-            os.mkdir(name, 0o700, dir_fd=self.jobs_fd)
+            name = f"{records.SPARES}/{self.pid}-{time.time_ns()}"
+            os.mkdir(name, 0o700, dir_fd=self._jobs_fd)
             self._job_folder = name
 
     def give_job_folder(self, job_id: str) -> None:
         """Make sure that the job has its folder, an earlier attempt's or the one that is ready. Raises OSError."""
         try:
             if self._job_folder is not None:
-                os.rename(self._job_folder, job_id, src_dir_fd=self.jobs_fd, dst_dir_fd=self.jobs_fd)
+                os.rename(self._job_folder, job_id, src_dir_fd=self._jobs_fd, dst_dir_fd=self._jobs_fd)
                 self._job_folder = None
                 return
         except OSError:
             pass  # there is one with files in it, or somebody tidied ours away
         with contextlib.suppress(FileExistsError):
-            os.mkdir(job_id, 0o700, dir_fd=self.jobs_fd)
+            os.mkdir(job_id, 0o700, dir_fd=self._jobs_fd)
 
     def raise_oom_score(self) -> None:
         """What is spawned now inherits it."""
@@ -98,7 +99,7 @@ class Keeper:
         """Clean up before the end of the process."""
         if self._job_folder is not None:
             with contextlib.suppress(OSError):
-                os.rmdir(self._job_folder, dir_fd=self.jobs_fd)
+                os.rmdir(self._job_folder, dir_fd=self._jobs_fd)
         if self.group:
             self.group.leave()
             self.group.remove()
@@ -133,7 +134,7 @@ def next_run(keeper: Keeper) -> Work | None:
     if keeper.group:
         keeper.group.enter()
     name_process("gpuyard-spare")
-    desk = _prepare(keeper.runs_fd)
+    desk = _prepare(keeper.spares_fd)
     keeper.prepare_job_folder()
     with contextlib.suppress(BlockingIOError):
         os.read(keeper.wake, 65_536)  # what woke it in an earlier run means nothing in the next
@@ -141,7 +142,7 @@ def next_run(keeper: Keeper) -> Work | None:
     keeper.link.send(records.encode("ready", {}))
     while (order := keeper.link.order()) is not None:
         try:
-            os.rename(desk.name, str(order["fence"]), src_dir_fd=keeper.runs_fd, dst_dir_fd=keeper.runs_fd)
+            os.rename(desk.name, str(order["fence"]), src_dir_fd=keeper.spares_fd, dst_dir_fd=keeper.runs_fd)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -152,7 +153,7 @@ def next_run(keeper: Keeper) -> Work | None:
     with contextlib.suppress(OSError):
         for file in (records.LOCK, records.LOG, records.CONTROL):
             os.unlink(file, dir_fd=desk.dir_fd)
-        os.rmdir(desk.name, dir_fd=keeper.runs_fd)
+        os.rmdir(desk.name, dir_fd=keeper.spares_fd)
     keeper.leave()
     return None
 
@@ -162,10 +163,10 @@ def name_process(name: str) -> None:
     _libc.prctl(PR_SET_NAME, name.encode("ascii"), 0, 0, 0)
 
 
-def _prepare(runs_fd: int) -> Desk:
-    name = f"{records.SPARE_PREFIX}{os.getpid()}-{time.time_ns()}"
-    os.mkdir(name, 0o700, dir_fd=runs_fd)
-    dir_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=runs_fd)
+def _prepare(spares_fd: int) -> Desk:
+    name = f"{os.getpid()}-{time.time_ns()}"
+    os.mkdir(name, 0o700, dir_fd=spares_fd)
+    dir_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=spares_fd)
     lock_fd = os.open(records.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
     fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     log_fd = os.open(records.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import socket
 import subprocess
 import sys
@@ -87,17 +88,22 @@ def test_a_grave_takes_a_place_once(tmp_path: Path) -> None:
     assert folders.unacknowledged() == [1] and folders.lock_is_free(1)
     folders.acknowledge(1)
     assert folders.unacknowledged() == [] and folders.exists(1)
-    assert [path.name for path in folders.runs.iterdir()] == ["1"]
+    assert sorted(path.name for path in folders.runs.iterdir()) == [".spares", "1"]
+    assert list(folders.spares.iterdir()) == []
 
 
 def test_folders_of_killed_spares_are_swept_at_the_next_start(tmp_path: Path) -> None:
     folders = Folders(KeeperSettings(data_dir=tmp_path))
     folders.prepare()
-    for name in (".spare-1-2", ".grave-3-4"):
-        (folders.runs / name).mkdir()
-        (folders.runs / name / "lock").touch()
+    for name in ("1-2", "3-4"):
+        (folders.spares / name).mkdir()
+        (folders.spares / name / "lock").touch()
+    with (folders.spares / "1-2" / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        folders.prepare()
+        assert [path.name for path in folders.spares.iterdir()] == ["1-2"]
     folders.prepare()
-    assert list(folders.runs.iterdir()) == []
+    assert list(folders.spares.iterdir()) == []
 
 
 def test_folders_in_use_outlive_a_purge(tmp_path: Path) -> None:
