@@ -33,7 +33,6 @@ log = logging.getLogger("gpuyard.scheduler")
 
 TICK_SECONDS = 5.0
 LAZY_SECONDS = 0.2
-NO_GPUS = frozenset({ReasonCode.GPUS_BUSY, ReasonCode.DEVICE_IDS_BUSY, ReasonCode.FOREIGN_PROCESS})
 UNWRITTEN = "the database could not be written: nothing was accepted"
 
 
@@ -57,8 +56,8 @@ class Waiting(NamedTuple):
 
 
 def _log_no_gpus(yard: Yard, job: Job, reasons: list[Reason]) -> None:
-    """The line that people grep for when a job waits for its GPUs (CONTRACT, end)."""
-    why = next((reason for reason in reasons if reason.code in NO_GPUS), None)
+    """The line that people grep for (CONTRACT, end): the queue is not what the job waits for, its GPUs are not right."""
+    why = next((r for r in reasons if r.code is ReasonCode.FOREIGN_PROCESS or "error" in r.detail), None)
     if why is not None:
         wanted = list(job.spec.wanted_devices) or [gpu.index for gpu in yard.ledger.known[: job.spec.num_processes]]
         log.warning("Failed to allocate GPUs %s to job %s: %s", wanted, job.job_id, why.text)

@@ -202,7 +202,8 @@ class TestCrash:
 
 
 def test_the_lines_that_people_grep_for_are_in_the_log(server: Server) -> None:
-    server.submit(*SLEEP, device_ids=[0])
+    (server.data / "gpu_faults.json").write_text(json.dumps({"0": {"foreign": [{"pid": 4711}]}}))
+    eventually(lambda: server.stats()["local"]["available_gpus"] == [1, 2, 3])
     waiting = server.submit("true", device_ids=[0])["job_id"]
     for text in (server.stderr(), (server.data / "server.log").read_text()):
         assert "Queue scheduler started with 5s processing interval" in text
