@@ -56,7 +56,7 @@ class Waiting(NamedTuple):
 
 
 def _log_no_gpus(yard: Yard, job: Job, reasons: list[Reason]) -> None:
-    """The line that people grep for (CONTRACT, end): the queue is not what the job waits for, its GPUs are not right."""
+    """The line that people grep for (CONTRACT, end): not its turn is what the job waits for, its GPUs are not right."""
     why = next((r for r in reasons if r.code is ReasonCode.FOREIGN_PROCESS or "error" in r.detail), None)
     if why is not None:
         wanted = list(job.spec.wanted_devices) or [gpu.index for gpu in yard.ledger.known[: job.spec.num_processes]]
