@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
+from gpuyard.actors.keeper.program import cgroup
 from gpuyard.actors.model.commands import ForgetRun, PurgeRuns, RunSpec, WantRun
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted
 from tests.keeper.host import Host
@@ -258,3 +260,17 @@ def test_term_to_the_keeper_stops_the_run_and_it_may_be_tried_again(host: Host) 
     assert (end.exit_class, end.exit_code) == ("lost", None)
     assert end.message.startswith("stopped from outside: its keeper got SIGTERM")
     gone(host)
+
+
+def test_no_control_group_is_left_behind(host: Host) -> None:
+    base = cgroup.own_path()
+    if base is None:
+        pytest.skip("this system lets us have no control groups")
+    host.shell("exec sleep 60")
+    path = host.record().cgroup
+    assert path is not None and path.startswith(base)
+    assert host.record().pid in cgroup.Group(path).pids()
+    host.stop()
+    host.end()
+    host.shut_down()
+    eventually(lambda: not Path(path).exists())

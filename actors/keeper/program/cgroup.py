@@ -43,7 +43,11 @@ class Group:
         return not self._inside
 
     def remove(self) -> None:
+        """With the groups that a gpuyard inside the run left behind; one with processes stays."""
         try:
+            for name in os.listdir(self.path):
+                if name.startswith(PREFIX):
+                    Group(f"{self.path}/{name}").remove()
             os.rmdir(self.path)
         except OSError:
             pass

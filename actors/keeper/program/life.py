@@ -111,7 +111,7 @@ class Life:
     def _act(self, now: float) -> None:
         if self._alive and self._limit_at is not None and now >= self._limit_at:
             self._limit_at = None
-            self._stop("timeout", f"time limit of {self._limit:g} s reached", self._grace)
+            self._stop("timeout", f"time limit of {self._limit:.12g} s reached", self._grace)
         if not self._alive and not self._leftovers:
             self._leftovers = True
             self._terminate(min(self._grace, LEFTOVER_GRACE))
