@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gpuyard.actors.model import caps, gpu_words, policy, reserve
+from gpuyard.actors.model import gpu_words, limit_reasons, policy, reserve
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.outbox import Now
-from gpuyard.actors.model.reasons import Reason, ReasonCode
+from gpuyard.actors.model.reasons import BLOCKING_SHOWN, Reason, ReasonCode
 from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.yard import Yard
 
-BLOCKING_SHOWN = 10
 BROKEN_SHOWN = 4
 
 
@@ -44,10 +43,10 @@ def obstacles(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
     match pool_of(job):
         case Pool.GPU:
             yield from _too_big(yard, job)
-            yield from _local_limits(yard, job, now)
+            yield from limit_reasons.of_gpu_job(yard, job, _place(yard, job, now))
             yield from _gpus(yard, job, now)
         case Pool.CPU:
-            yield from _cpu_limit(yard, job, now)
+            yield from limit_reasons.of_cpu_job(yard, _place(yard, job, now))
         case Pool.WORKER:
             yield _no_worker(job)
         case Pool.CLOUD:
@@ -86,41 +85,6 @@ def _too_big(yard: Yard, job: Job) -> Iterator[Reason]:
             detail={"need": need, "total": total, "excluded": [gpu.index for gpu in excluded]},
             unblock=gpu_words.cure(excluded[: need - total]) if enough else "submit it with fewer GPUs",
             never=True,
-        )
-
-
-def _local_limits(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
-    limits, need = yard.limits, job.spec.num_processes
-    running = list(yard.running[Pool.GPU])
-    if caps.gpu_slots(yard) <= 0:
-        wanted = min(64, len(running) + _place(yard, job, now))
-        yield Reason(
-            code=ReasonCode.LOCAL_JOB_LIMIT,
-            text=f"{len(running)} of at most {limits.local_job_max_concurrent} local GPU jobs run.",
-            detail={"running": len(running), "limit": limits.local_job_max_concurrent},
-            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
-            unblock=f"gpuyard queue limits set local_job_max_concurrent={wanted}",
-        )
-    cap = limits.local_gpu_max_concurrent
-    if cap is not None and need > caps.gpu_allowance(yard):
-        yield Reason(
-            code=ReasonCode.LOCAL_GPU_LIMIT,
-            text=f"{yard.local_gpus_used} of at most {cap} GPUs are used by local jobs; it needs {need}.",
-            detail={"used": yard.local_gpus_used, "limit": cap, "need": need},
-            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
-            unblock=f"gpuyard queue limits set local_gpu_max_concurrent={yard.local_gpus_used + need}",
-            never=need > cap,
-        )
-    if caps.over_user_gpus(yard, job):
-        used, cap = yard.gpus_of_user[job.user_id], limits.user_max_gpus
-        mine = [other for other in running if yard.jobs[other].user_id == job.user_id]
-        yield Reason(
-            code=ReasonCode.USER_LIMIT,
-            text=f"User {job.user_id} holds {used} of at most {cap} GPUs; it needs {need}.",
-            detail={"used": used, "limit": cap, "need": need},
-            blocking_jobs=tuple(mine[:BLOCKING_SHOWN]),
-            unblock=f"gpuyard queue limits set user_max_gpus={used + need}",
-            never=cap is not None and need > cap,
         )
 
 
@@ -234,19 +198,6 @@ def _unusable(state: Any, gpus: list[GpuFact]) -> Iterator[Reason]:
     )
 
 
-def _cpu_limit(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
-    running, limit = list(yard.running[Pool.CPU]), yard.limits.local_cpu_job_max_concurrent
-    if len(running) >= limit:
-        wanted = min(1024, len(running) + _place(yard, job, now))
-        yield Reason(
-            code=ReasonCode.LOCAL_JOB_LIMIT,
-            text=f"{len(running)} of at most {limit} CPU jobs run.",
-            detail={"running": len(running), "limit": limit},
-            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
-            unblock=f"gpuyard queue limits set local_cpu_job_max_concurrent={wanted}",
-        )
-
-
 def _no_worker(job: Job) -> Reason:
     return Reason(
         code=ReasonCode.NO_MATCHING_WORKER,
@@ -258,7 +209,6 @@ def _no_worker(job: Job) -> Reason:
 
 
 def _cloud(yard: Yard, job: Job) -> Iterator[Reason]:
-    limits, running = yard.limits, list(yard.running[Pool.CLOUD])
     provider = job.spec.provider or ""
     if provider not in yard.providers:
         cause = yard.providers_down.get(provider, "it is not configured")
@@ -268,35 +218,7 @@ def _cloud(yard: Yard, job: Job) -> Iterator[Reason]:
             detail={"provider": provider},
             unblock="configure the provider",
         )
-    if len(running) >= limits.max_concurrent:
-        yield Reason(
-            code=ReasonCode.GLOBAL_LIMIT,
-            text=f"{len(running)} of at most {limits.max_concurrent} cloud jobs run.",
-            detail={"running": len(running), "limit": limits.max_concurrent},
-            blocking_jobs=tuple(running[:BLOCKING_SHOWN]),
-            unblock=f"gpuyard queue limits set max_concurrent={min(100, len(running) + 1)}",
-        )
-    cause_of_block = caps.cloud_block(yard, job)
-    if cause_of_block is None:
-        return
-    if cause_of_block[0] == "user":
-        mine = [other for other in running if yard.jobs[other].user_id == job.user_id]
-        yield Reason(
-            code=ReasonCode.USER_LIMIT,
-            text=f"User {job.user_id} runs {len(mine)} of at most {limits.user_max_concurrent} cloud jobs.",
-            detail={"running": len(mine), "limit": limits.user_max_concurrent},
-            blocking_jobs=tuple(mine[:BLOCKING_SHOWN]),
-            unblock=f"gpuyard queue limits set user_max_concurrent={min(20, len(mine) + 1)}",
-        )
-    else:
-        team = [other for other in running if yard.jobs[other].team_id == job.team_id]
-        yield Reason(
-            code=ReasonCode.TEAM_LIMIT,
-            text=f"Team {job.team_id} runs {len(team)} of at most {limits.team_max_concurrent} cloud jobs.",
-            detail={"running": len(team), "limit": limits.team_max_concurrent},
-            blocking_jobs=tuple(team[:BLOCKING_SHOWN]),
-            unblock=f"gpuyard queue limits set team_max_concurrent={min(50, len(team) + 1)}",
-        )
+    yield from limit_reasons.of_cloud_job(yard, job)
 
 
 def _awaiting_approval(job: Job) -> Reason:

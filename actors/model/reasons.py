@@ -7,6 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+# How many of the jobs that stand in the way a reason names.
+BLOCKING_SHOWN = 10
+
 
 class ReasonCode(StrEnum):
     AWAITING_APPROVAL = "AwaitingApproval"
