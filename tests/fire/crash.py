@@ -69,6 +69,9 @@ class Trial:
             self._settle()
             self._count(report)
             self._leave(report)
+        except (AssertionError, RuntimeError, OSError) as error:
+            # What comes after it would only repeat that the server is not well.
+            report.broken(f"the trial could not go on: {type(error).__name__}: {error}")
         finally:
             self._server.close()
         report.figure("minutes", round((time.monotonic() - began) / 60, 1))

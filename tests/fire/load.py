@@ -6,6 +6,7 @@ import http.client
 import random
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Load:
         self._longest = longest
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._given_up = threading.Event()
         self.promises: list[Promise] = []
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -56,12 +58,17 @@ class Load:
             thread.start()
 
     def end(self, timeout: float = 60) -> None:
-        """Submit nothing new; what was asked for is repeated until it is acknowledged."""
+        """Submit nothing new; what was asked for is repeated until it is acknowledged. Raises TimeoutError."""
         self._ended.set()
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
-            if thread.is_alive():
-                raise TimeoutError("a submit was not acknowledged after the load had ended")
+            thread.join(max(0.0, deadline - time.monotonic()))
+        late = [thread for thread in self._threads if thread.is_alive()]
+        self._given_up.set()
+        for thread in late:
+            thread.join()
+        if late:
+            raise TimeoutError(f"submits were not acknowledged within {timeout:g} s; clients saw {dict(self.seen)}")
 
     def _work(self, name: str, chance: random.Random) -> None:
         number = 0
@@ -82,8 +89,7 @@ class Load:
 
     def _submit_until_acknowledged(self, promise: Promise) -> None:
         pause = 0.02
-        while not self._submit(promise):
-            threading.Event().wait(pause)
+        while not self._submit(promise) and not self._given_up.wait(pause):
             pause = min(0.25, pause * 1.5)
 
     def _submit(self, promise: Promise) -> bool:

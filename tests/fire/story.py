@@ -64,7 +64,10 @@ class Story:
         """What must be true once all steps are done: into `problems`."""
         for name in self._bodies:
             before = self.ids[name]
-            eventually(lambda name=name: self._submit(name), timeout=30)  # type: ignore[misc]
+            try:
+                eventually(lambda name=name: self._submit(name), timeout=30)  # type: ignore[misc]
+            except AssertionError as error:
+                raise Broken(f"a repeat of {name!r} was never answered; {self.refusals[-1:]}") from error
             if self.ids[name] != before:
                 self.broken(f"the same key gave other jobs for {name!r}: {before[:2]} and {self.ids[name][:2]}")
         marks = Marks(self._marks)
