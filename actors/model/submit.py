@@ -89,26 +89,31 @@ def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
         return refusal
     blocked = command.requires_approval or command.for_approval
     job = _job(yard, command, blocked, now)
-    if not command.dry_run and not command.no_wait and not blocked:
-        # Asks for work to start: lifts a hold, and lets those go first who came first.
-        policy.lift_hold(yard)
-        policy.start_what_may(yard, now, out)
-    reasons = explain.why(yard, job, now) if blocked else list(explain.obstacles(yard, job, now))
-    if not blocked and not reasons and yard.processing_held and pool_of(job) is not Pool.CLOUD:
-        reasons = _behind_the_hold(yard, job, now)
-    if command.no_wait and reasons:
-        return JobRefused(error="no_capacity", reason=reasons[0].text, reasons=reasons)
-    if command.dry_run:
-        return _prediction(yard, job, reasons, now)
-    if command.no_wait:
-        policy.lift_hold(yard)
+    if command.no_wait or command.dry_run:
+        reasons = _reasons(yard, job, now)
+        if command.no_wait and reasons:
+            return JobRefused(error="no_capacity", reason=reasons[0].text, reasons=reasons)
+        if command.dry_run:
+            return _prediction(yard, job, reasons, now)
     # Nobody else saw this job's place yet: it is taken only now.
     job.id, yard.next_job = yard.next_job, yard.next_job + 1
     job.seq, job.ranked_at = yard.rank(now)
     yard.admit(job, now, out, command.by.username)
-    if not reasons:
+    if not blocked:
+        # It asks for work to start, which lifts a hold: whoever stands before it goes first.
+        policy.lift_hold(yard)
         policy.start_what_may(yard, now, out)
-    return accepted(yard, job, now, reasons)
+    return accepted(yard, job, now, explain.why(yard, job, now))
+
+
+def _reasons(yard: Yard, job: Job, now: Now) -> list[Reason]:
+    """Why a job that is not in the queue yet would not start at once."""
+    if job.status is Status.BLOCKED:
+        return explain.why(yard, job, now)
+    reasons = list(explain.obstacles(yard, job, now))
+    if not reasons and yard.processing_held and pool_of(job) is not Pool.CLOUD:
+        return _behind_the_hold(yard, job, now)
+    return reasons
 
 
 def _behind_the_hold(yard: Yard, job: Job, now: Now) -> list[Reason]:

@@ -478,3 +478,15 @@ def _cancel(yard, command, now, out):  # type: ignore[no-untyped-def]
     from gpuyard.actors.model.cancel import cancel_one
 
     return cancel_one(yard, command, now, out)
+
+
+def test_a_submit_that_lifts_a_hold_lets_the_higher_priority_go_first() -> None:
+    world = World(gpus=1)
+    first = world.job(1)
+    young = world.job(1, by=RESEARCHER)
+    world.cancel(first)
+    world.end(first, "signal:SIGTERM", 143)
+    assert world.running() == []
+    boss = world.job(1)
+    assert world.running() == [boss]
+    assert world.status(young) == "pending"
