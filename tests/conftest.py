@@ -1,0 +1,8 @@
+"""What holds for all tests: Hypothesis measures no time, since no test may depend on the machine's speed."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
