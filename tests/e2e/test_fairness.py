@@ -60,7 +60,8 @@ def test_sixty_jobs_that_may_not_start_hide_nobody(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["slots", "gpu limit", "user", "busy", "devices", "held job", "approval", "processing"]
+    "case",
+    ["slots", "gpu limit", "user", "busy", "devices", "quarantine", "excluded", "held job", "approval", "processing"],
 )
 def test_following_unblock_starts_the_job(server: Server, case: str) -> None:
     server.limits(local_job_max_concurrent=8, reserve_after_seconds=3600)
@@ -88,6 +89,18 @@ def _stuck(server: Server, case: str) -> str:
         case "devices":
             server.submit(*SLEEP, device_ids=[2])
             return str(server.submit("true", device_ids=[2])["job_id"])
+        case "quarantine":
+            (server.data / "gpu_faults.json").write_text('{"1": {"ecc": 1}, "2": {"ecc": 4}}')
+            eventually(lambda: server.stats()["local"]["available_gpus"] == [0, 3])
+            return str(server.submit("true", num_processes=4)["job_id"])
+        case "excluded":
+            full = server.submit(*SLEEP)["job_id"]
+            job = str(server.submit("true", num_processes=4)["job_id"])
+            assert server.post("/api/gpus/3/exclude").status == 200
+            server.post(f"/api/jobs/{full}/cancel")
+            server.wait(full)
+            server.post("/api/queue/process")
+            return job
         case "held job":
             full = server.submit(*SLEEP, num_processes=4)["job_id"]
             job = str(server.submit("true")["job_id"])

@@ -91,6 +91,19 @@ def test_a_quarantine_names_the_command_that_clears_it(yard: Yard) -> None:
     assert yard.running(waiting)
 
 
+def test_a_run_that_ends_on_a_broken_gpu_is_tried_again_on_another(yard: Yard) -> None:
+    wait_and_fail = "test -e again && exit 0; touch again; until test -e go; do sleep 0.05; done; exit 3"
+    job_id = yard.running(yard.submit("sh", "-c", wait_and_fail)["job_id"])["job_id"]
+    inject(yard, {"0": {"xid": 79}})
+    eventually(lambda: "Xid 79" in (device(yard, 0)["reason"] or ""))
+    (yard.data / "jobs" / job_id / "go").touch()
+    job = yard.wait(job_id, "completed")
+    first, second = job["attempts"]
+    assert (first["exit_class"], first["exit_code"], first["gpus"]) == ("gpu_fault", 3, [0])
+    assert first["error"].startswith("GPU 0: Xid 79")
+    assert (second["exit_class"], second["gpus"]) == ("completed", [1])
+
+
 def test_a_lost_gpu_is_named_but_no_command_helps(yard: Yard) -> None:
     inject(yard, {"3": {"lost": True}})
     eventually(lambda: device(yard, 3)["state"] == "missing")
