@@ -1,7 +1,7 @@
 """The HTTP API against a small model written from the requirement: after every step both show the same queue.
 
 The application and its actors are the real ones, in this process; runs are real programs, which end when told.
-The long form: GPUYARD_MODEL_RUNS=500 GPUYARD_MODEL_STEPS=50 pytest tests/fire/test_reference_model.py --timeout 0
+The long form: GPUYARD_MODEL_RUNS=500 GPUYARD_MODEL_STEPS=50 pytest tests/fire/test_reference_model.py
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from typing import Any, ClassVar
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.fire.reference_model import PEOPLE, Job, Person, Queue
 from tests.support import eventually
@@ -32,6 +39,15 @@ LIMITS: dict[str, Any] = {
 # Ends when its pipe says with which code.
 PROGRAM = ("sh", "-c", 'read -r code < "$0"; exit "$code"')
 
+NEW_LIMITS = st.fixed_dictionaries(
+    {},
+    optional={
+        "local_job_max_concurrent": st.integers(1, 4),
+        "local_cpu_job_max_concurrent": st.integers(1, 3),
+        "local_gpu_max_concurrent": st.sampled_from([None, None, 1, 2, 3]),
+        "user_max_gpus": st.sampled_from([None, None, 1, 2, 3]),
+    },
+)
 people = st.sampled_from(list(PEOPLE.values()))
 # Mostly somebody who may.
 bosses = st.sampled_from([PEOPLE["owner"], PEOPLE["owner"], PEOPLE["owner"], PEOPLE["lead"], PEOPLE["ann"]])
@@ -54,6 +70,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- what people do ---
 
+    @initialize(changes=NEW_LIMITS)
+    def begin(self, changes: dict[str, Any]) -> None:
+        self._limit(PEOPLE["owner"], changes)
+
+    @rule(by=people, needs=st.lists(st.sampled_from([0, 1, 1, 1, 2, 3]), min_size=1, max_size=5))
+    def submit_some(self, by: Person, needs: list[int]) -> None:
+        for need in needs:
+            self._submit(by, need, (), None, False, "")
+
     @rule(
         by=people,
         need=st.integers(0, 5),
@@ -63,6 +88,11 @@ class QueueMachine(RuleBasedStateMachine):
         how=st.sampled_from(["", "", "", "", "no_wait", "dry_run"]),
     )
     def submit(
+        self, by: Person, need: int, devices: tuple[int, ...], override: int | None, approval: bool, how: str
+    ) -> None:
+        self._submit(by, need, devices, override, approval, how)
+
+    def _submit(
         self, by: Person, need: int, devices: tuple[int, ...], override: int | None, approval: bool, how: str
     ) -> None:
         if how == "no_wait" and self.queue.processing_held:
@@ -173,17 +203,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(
         by=bosses,
-        changes=st.fixed_dictionaries(
-            {},
-            optional={
-                "local_job_max_concurrent": st.integers(1, 4),
-                "local_cpu_job_max_concurrent": st.integers(1, 3),
-                "local_gpu_max_concurrent": st.sampled_from([None, None, 1, 2, 3]),
-                "user_max_gpus": st.sampled_from([None, None, 1, 2, 3]),
-            },
-        ),
+        changes=NEW_LIMITS,
     )
     def limits(self, by: Person, changes: dict[str, Any]) -> None:
+        self._limit(by, changes)
+
+    def _limit(self, by: Person, changes: dict[str, Any]) -> None:
         self._tell(by, "/api/queue/concurrency", changes, self.queue.set_limits(by, changes))
 
     @rule(by=bosses)
@@ -277,7 +302,7 @@ def _writer(pipe: Path) -> int:
         return 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(120 + 2 * RUNS * STEPS)
 def test_the_api_and_the_model_agree(tmp_path: Path) -> None:
     with opened(tmp_path) as yard:
         # Kept GPUs and boosts come with waiting, which a day here does not have.
