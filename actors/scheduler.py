@@ -33,6 +33,7 @@ log = logging.getLogger("gpuyard.scheduler")
 
 TICK_SECONDS = 5.0
 LAZY_SECONDS = 0.2
+REFUSALS_ALLOWED = 5
 UNWRITTEN = "the database could not be written: nothing was accepted"
 
 
@@ -84,6 +85,7 @@ class Scheduler(Actor):
         self._adopted = False
         self._ready = False
         self._wake_at = float("inf")
+        self._refusals = 0
         self._trouble = ""  # Why the last commit could not be written; empty once one was.
 
     def started(self) -> None:
@@ -360,6 +362,7 @@ class Scheduler(Actor):
         if event.generation != self._generation:
             return
         self._trouble = ""
+        self._refusals = 0
         while self._waiting and self._waiting[0].number <= event.number:
             effects = self._waiting.popleft()
             self._perform(effects, event.results.get(effects.number, ()))
@@ -386,6 +389,10 @@ class Scheduler(Actor):
         if event.generation != self._generation:
             return
         log.error("commit %d failed: %s; rebuilding from the store", event.number, event.error)
+        self._refusals = 0 if event.disk else self._refusals + 1
+        if self._refusals > REFUSALS_ALLOWED:
+            # Not the disk: this program and its database disagree. Limping on would answer 503 for ever.
+            raise RuntimeError(f"the store refused {self._refusals} commits in a row: {event.error}")
         self._trouble = event.detail
         self._rebuild()
 

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 from gpuyard.actors.model import explain
-from gpuyard.actors.model.cancel import active_job
+from gpuyard.actors.model.cancel import visible_job
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commands import GetLive, GetMyQueue, GetPosition, GetQueue, GetStats
 from gpuyard.actors.model.entry import attempt_view, entry_of
 from gpuyard.actors.model.gpu_words import state_words
 from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.outbox import Now
-from gpuyard.actors.model.people import OWNER
 from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.views import (
     Entry,
@@ -115,7 +114,7 @@ def my_queue(yard: Yard, question: GetMyQueue, now: Now) -> MyQueue:
 
 
 def position(yard: Yard, question: GetPosition, now: Now) -> PositionView:
-    job = active_job(yard, question.job_id, OWNER)
+    job = visible_job(yard, question.job_id, question.by)
     place = yard.position(job, now)
     return PositionView(
         job_id=job.job_id,

@@ -18,8 +18,8 @@ from gpuyard.actors.model.views import JobChanged, JobsCancelled
 from gpuyard.actors.model.yard import Yard
 
 
-def active_job(yard: Yard, job_id: str, by: Viewer) -> Job:
-    """The active job, if `by` may act on it. Raises NotActive, NotAllowed."""
+def visible_job(yard: Yard, job_id: str, by: Viewer) -> Job:
+    """The active job, if `by` may see it. Raises NotActive, NotAllowed."""
     job = yard.jobs.get(job_id)
     if job is None:
         raise NotActive(f"no active job {job_id}", job_id=job_id)
@@ -28,9 +28,17 @@ def active_job(yard: Yard, job_id: str, by: Viewer) -> Job:
     return job
 
 
+def own_job(yard: Yard, job_id: str, by: Viewer) -> Job:
+    """The active job, if `by` may act on it. Raises NotActive, NotAllowed."""
+    job = visible_job(yard, job_id, by)
+    if not by.may_act(job.user_id):
+        raise NotAllowed(f"job {job_id} belongs to another user: only that user or an admin may do this")
+    return job
+
+
 def cancel_one(yard: Yard, command: CancelJob, now: Now, out: Outbox) -> JobChanged:
     """Cancel one job. Raises NotActive, NotAllowed, WrongState; then nothing changed."""
-    job = active_job(yard, command.job_id, command.by)
+    job = own_job(yard, command.job_id, command.by)
     if command.waiting_only and job.status is Status.RUNNING:
         raise WrongState(
             f"job {job.job_id} has started: cancel it with POST /api/jobs/{job.job_id}/cancel", status=str(job.status)
@@ -71,7 +79,7 @@ def _selected(yard: Yard, command: CancelJobs) -> tuple[list[Job], list[tuple[st
         failed: list[tuple[str, str]] = []
         for job_id in dict.fromkeys(command.job_ids):
             try:
-                found.append(active_job(yard, job_id, by))
+                found.append(own_job(yard, job_id, by))
             except GpuyardError as error:
                 failed.append((job_id, error.detail))
         return found, failed

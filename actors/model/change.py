@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gpuyard.actors.model import names, policy
-from gpuyard.actors.model.cancel import active_job
+from gpuyard.actors.model.cancel import own_job, visible_job
 from gpuyard.actors.model.commands import (
     ApproveJob,
     CleanUp,
@@ -34,7 +34,7 @@ CLEANUP_DAYS = (1, 365)
 
 def set_priority(yard: Yard, command: SetPriority, now: Now, out: Outbox) -> PriorityChanged:
     """Raises NotActive, NotAllowed, InvalidInput, WrongState (running)."""
-    job = active_job(yard, command.job_id, command.by)
+    job = visible_job(yard, command.job_id, command.by)
     check_priority(0 if command.priority is None else command.priority, command.by)
     if job.status is Status.RUNNING:
         raise WrongState(f"job {job.job_id} is running: its priority decides nothing any more", status="running")
@@ -119,7 +119,7 @@ def process(yard: Yard, command: ProcessQueue, now: Now, out: Outbox) -> QueuePr
 def delete(yard: Yard, command: DeleteJob, out: Outbox) -> None:
     """Ask the store to delete one terminal job; `deleted` makes the answer. Raises WrongState, NotAllowed."""
     if command.job_id in yard.jobs:
-        job = active_job(yard, command.job_id, command.by)
+        job = visible_job(yard, command.job_id, command.by)
         raise WrongState(f"job {job.job_id} is {job.status}: cancel it first", status=str(job.status))
     out.row(DeleteJobRow(command.job_id))
 
@@ -147,7 +147,7 @@ def deleted(yard: Yard, result: Deleted, out: Outbox, job_id: str | None = None)
 
 
 def _waiting(yard: Yard, job_id: str, by: Viewer, verb: str) -> Job:
-    job = active_job(yard, job_id, by)
+    job = own_job(yard, job_id, by)
     if job.status is Status.RUNNING:
         raise WrongState(f"job {job_id} is running: only waiting jobs can be {verb}", status="running")
     return job
@@ -155,7 +155,7 @@ def _waiting(yard: Yard, job_id: str, by: Viewer, verb: str) -> Job:
 
 def _blocked(yard: Yard, job_id: str, by: Viewer) -> Job:
     _admin(by, "approve or reject")
-    job = active_job(yard, job_id, by)
+    job = visible_job(yard, job_id, by)
     if job.status is not Status.BLOCKED:
         raise WrongState(f"job {job_id} is {job.status}: it does not wait for an approval", status=str(job.status))
     return job

@@ -217,10 +217,11 @@ class GetMyQueue(Message, frozen=True, kw_only=True):
 class GetPosition(Message, frozen=True, kw_only=True):
     """Where a job stands and why. From: Frontend. To: Scheduler. Reply: PositionView.
 
-    Errors: NotActive. Repeat: harmless.
+    Errors: NotActive, NotAllowed. Repeat: harmless.
     """
 
     job_id: str
+    by: Viewer = OWNER
 
 
 class GetLimits(Message, frozen=True, kw_only=True):

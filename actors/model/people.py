@@ -36,6 +36,10 @@ class Viewer(msgspec.Struct, frozen=True):
     def is_lead(self) -> bool:
         return self.level >= Level.LEAD
 
+    def may_act(self, user_id: int) -> bool:
+        """Cancel, hold or release that user's jobs: owner or admin (DESIGN 4, T9)."""
+        return self.is_admin or self.user_id == user_id
+
     def may_see(self, user_id: int) -> bool:
         return self.is_lead or self.user_id == user_id
 

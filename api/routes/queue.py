@@ -124,12 +124,14 @@ async def user_queue(core: CoreDep, user_id: UserId) -> Response:
 async def queue_position(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Response:
     """Where a job stands, why it waits, and when it may start. `position` is null for a job that does not wait."""
     try:
-        view: PositionView = await core.ask(names.SCHEDULER, GetPosition(job_id=lookup.check_id(job_id)))
+        view: PositionView = await core.ask(names.SCHEDULER, GetPosition(job_id=lookup.check_id(job_id), by=viewer))
     except NotActive:
         entry = (await lookup.stored(core, viewer, job_id)).entry
         if entry.status in TERMINAL or entry.job_id == job_id:
             return JsonResponse(_position_of_ended(entry))
-        view = await core.ask(names.SCHEDULER, GetPosition(job_id=entry.job_id))  # a prefix of an active job's id
+        view = await core.ask(
+            names.SCHEDULER, GetPosition(job_id=entry.job_id, by=viewer)
+        )  # a prefix of an active job's id
     if not viewer.may_see(view.user_id):
         await lookup.stored(core, viewer, job_id)  # raises NotAllowed
     low, likely, high = await _wait(core, view.forecast)

@@ -144,7 +144,7 @@ class Queue:
 
     def prioritise(self, by: Person, job_id: str, value: int | None) -> int:
         job = self.jobs[job_id]
-        refused = (0 if by.is_lead else 403) or self._refused(by, job)
+        refused = (0 if by.is_lead else 403) or (0 if job.status in ACTIVE else 409)
         refused = (
             refused or (0 if self._may_override(by, value or 0) else 403) or (409 if job.status == "running" else 0)
         )
@@ -239,10 +239,12 @@ class Queue:
         job.status, job.gpus = "cancelled", []
 
     def _refused(self, by: Person, job: Job) -> int:
-        """403 for somebody else's job, 409 for one that has ended, else 0."""
+        """409 for a job that has ended, 403 for somebody else's (an admin may, a lead only sees it), else 0."""
         if not (by.is_lead or by is job.owner):
             return 403
-        return 0 if job.status in ACTIVE else 409
+        if job.status not in ACTIVE:
+            return 409
+        return 0 if by.is_admin or by is job.owner else 403
 
     def _may_override(self, by: Person, value: int) -> bool:
         return by.is_lead and (value < CRITICAL or by.is_admin)

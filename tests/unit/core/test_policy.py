@@ -263,11 +263,17 @@ class TestCancel:
             world.cancel(job, waiting_only=True)
         assert world.status(job) == "running"
 
-    def test_another_users_job_is_not_his_to_cancel(self) -> None:
+    @pytest.mark.parametrize("other", [RESEARCHER, LEAD])
+    def test_only_the_owner_or_an_admin_cancels_or_holds(self, other: Viewer) -> None:
         world = World()
-        job = world.job()
+        job, waiting = world.job(), world.job(by=RESEARCHER)
         with pytest.raises(NotAllowed):
-            world.cancel(job, by=RESEARCHER)
+            world.cancel(job, by=other)
+        if other is LEAD:
+            with pytest.raises(NotAllowed):
+                world.change(change.hold, HoldJob(job_id=waiting, by=other))
+            world.change(change.set_priority, SetPriority(job_id=waiting, priority=25, by=other))
+        world.cancel(waiting)
 
 
 class TestSubmit:
