@@ -174,16 +174,22 @@ class Supervisor:
         self._reports.put((name, error))
 
     def _heal(self, name: str, error: BaseException) -> None:
-        self._count_restart(f"{name} failed: {type(error).__name__}: {error}")
         child = next(child for child in self.children if child.name == name)
         group = [other for other in self.children if other.core] if child.core else [child]
-        log.error("restarting %s after %s: %s", ", ".join(c.name for c in group), type(error).__name__, error)
-        for other in reversed(group):
-            self._stop(other)
-        while not self._reports.empty():
-            self._reports.get()
-        for other in group:
-            self._start(other)
+        while True:
+            self._count_restart(f"{name} failed: {type(error).__name__}: {error}")
+            log.error("restarting %s after %s: %s", ", ".join(c.name for c in group), type(error).__name__, error)
+            for other in reversed(group):
+                self._stop(other)
+            while not self._reports.empty():
+                self._reports.get()
+            try:
+                for other in group:
+                    self._start(other)
+            except GaveUp as again:
+                error = again
+            else:
+                return
 
     def _look_after_processes(self) -> None:
         for process in self.processes:
