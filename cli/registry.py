@@ -61,6 +61,7 @@ ROOT: Final = Family(
                 "check": Verb("db:check", "Look for damage and broken rules in the database."),
                 "backup": Verb("db:backup", "Copy the database, also while the server runs."),
                 "restore": Verb("db:restore", "Put a backup in the database's place."),
+                "import-simpletuner": Verb("db_import:import_simpletuner", "Take over SimpleTuner's ended jobs."),
             },
         ),
         "completion": Verb("completion:completion", "Print the completion script of a shell."),

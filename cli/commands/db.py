@@ -19,7 +19,7 @@ from gpuyard.cli.text import amount, clean
 # As in wiring, which is not imported here: it would load every actor.
 DATABASE = "jobs.db"
 
-_data_dir = click.option(
+data_dir_option = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
@@ -28,7 +28,7 @@ _data_dir = click.option(
 
 
 @click.command()
-@_data_dir
+@data_dir_option
 def check(data_dir: Path | None) -> None:
     """Look for damage and for rows that contradict each other; the server may be running.
 
@@ -51,7 +51,7 @@ def check(data_dir: Path | None) -> None:
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @yes_option
-@_data_dir
+@data_dir_option
 def backup(file: Path, yes: bool, data_dir: Path | None) -> None:
     """Copy the database into FILE, one checked and durable file; the server may be running."""
     from gpuyard.actors.store import admin
@@ -66,7 +66,7 @@ def backup(file: Path, yes: bool, data_dir: Path | None) -> None:
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @yes_option
-@_data_dir
+@data_dir_option
 def restore(file: Path, yes: bool, data_dir: Path | None) -> None:
     """Put the backup FILE in the database's place; the server must be stopped. What was there is kept beside it.
 

@@ -1,7 +1,9 @@
-"""`db check`, `backup` and `restore` on a real database."""
+"""`db check`, `backup`, `restore` and `import-simpletuner` on a real database."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,17 @@ def test_over_a_whole_database_it_asks_and_without_a_terminal_refuses(
     assert "-y" in result.stderr
     assert not list(database.parent.glob("jobs.db.replaced-*"))
     assert gpuyard("db", "restore", str(copy), "-y").exit_code == 0
+
+
+def test_import_simpletuner_says_what_it_took_and_what_not(folder: Path, gpuyard: Gpuyard) -> None:
+    source = folder / "simpletuner.db"
+    with closing(sqlite3.connect(source)) as connection, connection:
+        connection.execute("CREATE TABLE queue (id INTEGER PRIMARY KEY, job_id TEXT, status TEXT, queued_at TEXT)")
+        connection.executemany(
+            "INSERT INTO queue (job_id, status, queued_at) VALUES (?, ?, '2026-01-02T03:04:05')",
+            [("abc123", "completed"), ("run789", "running")],
+        )
+    done = gpuyard("db", "import-simpletuner", str(source))
+    assert (done.exit_code, done.stdout) == (0, "1\n")
+    assert "1 job not imported: not ended yet" in done.stderr
+    assert gpuyard("db", "import-simpletuner", str(folder / "missing")).exit_code == 5
