@@ -16,24 +16,11 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from harness import Api, BenchServer, Ratio, median, report, server, stamps
+from harness import Api, BenchServer, Ratio, median, report, server, spawned, stamps
 
 ROUNDS = 6
 RUNS = 40
 PROGRAM = ("/bin/sleep", "0.03")
-
-
-def bare(runs: int = RUNS) -> list[float]:
-    """Gaps of a bare loop, in seconds."""
-    gaps, ended = [], 0.0
-    for _ in range(runs):
-        pid = os.posix_spawn(PROGRAM[0], PROGRAM, os.environ)
-        started = time.time()
-        if ended:
-            gaps.append(started - ended)
-        os.waitpid(pid, 0)
-        ended = time.time()
-    return gaps
 
 
 def queued(bench: BenchServer, api: Api, runs: int = RUNS) -> list[float]:
@@ -74,7 +61,7 @@ def main() -> int:
         api = bench.api()
         queued(bench, api, 5)
         for _ in range(ROUNDS):
-            loop, jobs = bare(), queued(bench, api)
+            loop, jobs = spawned(PROGRAM, RUNS), queued(bench, api)
             ratios.append(median(jobs) / median(loop))
             ours += jobs
             reference += loop

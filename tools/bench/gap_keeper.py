@@ -7,7 +7,6 @@ the same rounds: a loop of `posix_spawn` and wait in this process. Run: python t
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -16,6 +15,8 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from harness import spawned
 
 from gpuyard.actors.base import Actor, Context, Directory, Reply, start
 from gpuyard.actors.keeper.settings import KeeperSettings
@@ -58,19 +59,6 @@ class Next(Actor):
         self._keeper.tell(WantRun(run=RunSpec(fence=fence, job_id=f"job{fence}", attempt=1, argv=PROGRAM)))
 
 
-def bare(runs: int) -> list[float]:
-    """Gaps of a bare loop, in seconds."""
-    gaps, ended = [], 0.0
-    for _ in range(runs):
-        pid = os.posix_spawn(PROGRAM[0], PROGRAM, os.environ)
-        started = time.time()
-        if ended:
-            gaps.append(started - ended)
-        os.waitpid(pid, 0)
-        ended = time.time()
-    return gaps
-
-
 def kept(data_dir: Path, fences: list[int]) -> list[float]:
     """Gaps between runs under keepers, in seconds."""
     directory, ends, done = Directory(), [], threading.Event()
@@ -91,7 +79,7 @@ def main() -> None:
     ratios, all_bare, all_kept = [], [], []
     with tempfile.TemporaryDirectory(prefix="gpuyard-bench-") as folder:
         for number in range(ROUNDS):
-            reference = bare(RUNS)
+            reference = spawned(PROGRAM, RUNS)
             fences = list(range(1 + number * RUNS, 1 + (number + 1) * RUNS))
             measured = kept(Path(folder), fences)
             ratios.append(statistics.median(measured) / statistics.median(reference))

@@ -143,3 +143,16 @@ def stamps(data: Path, fences: Sequence[int]) -> list[tuple[float, float]]:
         record = json.loads((data / "runs" / str(fence) / "exit.json").read_text())
         found.append((record["started_at"], record["ended_at"]))
     return found
+
+
+def spawned(program: Sequence[str], runs: int) -> list[float]:
+    """The reference: gaps of a bare `posix_spawn` and wait loop, in seconds."""
+    gaps, ended = [], 0.0
+    for _ in range(runs):
+        pid = os.posix_spawn(program[0], program, os.environ)
+        started = time.time()
+        if ended:
+            gaps.append(started - ended)
+        os.waitpid(pid, 0)
+        ended = time.time()
+    return gaps
