@@ -9,8 +9,8 @@ pings; `SystemExit` in a handler stops all actors → treated as any other excep
 from __future__ import annotations
 
 import logging
-import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -170,12 +170,12 @@ class Actor(pykka.ThreadingActor):
         assert isinstance(self.actor_inbox, Inbox)
         return self.actor_inbox
 
+    @abstractmethod
     def handle(self, message: Message, reply: Reply | None) -> Any:
         """Handle one message; what is returned answers a request (LATER: `reply` is answered by hand).
 
         `reply` is None for a `tell`. A GpuyardError goes to the asker; anything else ends this actor.
         """
-        raise NotImplementedError
 
     def started(self) -> None:
         """Before the first message. An exception here ends the actor and is reported."""
@@ -265,9 +265,3 @@ def start(actor_class: type[Actor], context: Context, *args: Any, **kwargs: Any)
 def has_ended(ref: pykka.ActorRef[Any]) -> bool:
     """Has its `stopped` been run? pykka calls an actor dead before that: its sockets and files may still be open."""
     return bool(getattr(ref.actor_inbox, "closed", False))
-
-
-def thread_of(ref: pykka.ActorRef[Any]) -> threading.Thread | None:
-    """The thread an actor runs in, for diagnosis."""
-    prefix = f"{ref.actor_class.__name__}-"
-    return next((t for t in threading.enumerate() if t.name.startswith(prefix)), None)

@@ -29,7 +29,6 @@ from gpuyard.actors.model.commit import (
 )
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, GpuFacts
 from gpuyard.actors.model.gpu import GpuFact, GpuProcess
-from gpuyard.actors.model.ids import make_fence
 from gpuyard.actors.model.job import ACTIVE, TERMINAL, Job, JobSpec
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.outbox import Now, Outbox
@@ -269,7 +268,3 @@ class World:
 
     def pending(self) -> list[str]:
         return [job_id for job_id in self.store.jobs if self.status(job_id) == "pending"]
-
-
-def fence_number(n: int) -> int:
-    return make_fence(1, n)
