@@ -6,7 +6,6 @@ A cancel of a running local or worker job releases but starts nothing, so that a
 
 from __future__ import annotations
 
-from gpuyard.actors.model import names
 from gpuyard.actors.model.attempt import AttemptEvent
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, WantStop
 from gpuyard.actors.model.errors import GpuyardError, InvalidInput, NotActive, NotAllowed, WrongState
@@ -15,7 +14,7 @@ from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.runs import holds_back
 from gpuyard.actors.model.views import JobChanged, JobsCancelled
-from gpuyard.actors.model.yard import Yard
+from gpuyard.actors.model.yard import Yard, driver_of
 
 
 def visible_job(yard: Yard, job_id: str, by: Viewer) -> Job:
@@ -110,6 +109,6 @@ def _cancel(yard: Yard, job: Job, by: Viewer, now: Now, out: Outbox) -> None:
         yard.change(job, out, cancel_requested=True)
         yard.step_attempt(attempt, AttemptEvent.STOP_ASKED, out, stop_reason=words)
         out.row(yard.event(out, now, "job_stopping", job, by.username, attempt=attempt.number))
-        out.tell(names.KEEPER, WantStop(fence=attempt.fence, reason=words, cause=out.cause))
+        out.tell(driver_of(attempt.host), WantStop(fence=attempt.fence, reason=words, cause=out.cause))
         if holds_back(job):
             yard.processing_held, yard.held_since = True, now.wall

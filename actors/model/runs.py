@@ -15,7 +15,7 @@ from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.job import Job, JobEvent, Status
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.shapes import Pool, pool_of
-from gpuyard.actors.model.yard import Yard, run_spec
+from gpuyard.actors.model.yard import Yard, driver_of, run_spec
 
 COMPLETED = "completed"
 LOST = "lost"
@@ -56,7 +56,7 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     _end_attempt(yard, attempt, event, now, out)
     _end_job(yard, job, attempt, event, now, out)
     _give_back(yard, attempt, now, out)
-    out.tell(names.KEEPER, ForgetRun(fence=attempt.fence, cause=out.cause))
+    out.tell(driver_of(attempt.host), ForgetRun(fence=attempt.fence, cause=out.cause))
     yard.wake_people(job, now)
     if not was_cancelled:
         policy.lift_hold(yard)

@@ -33,6 +33,7 @@ from gpuyard.actors.model.commit import (
     UpdateAttempt,
     UpdateJob,
 )
+from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.ids import FENCE_BITS, make_fence
 from gpuyard.actors.model.job import Job, JobEvent, JobSpec, Status
@@ -215,7 +216,7 @@ class Yard:
             out.row(OpenHold(host, gpu.uuid, gpu.index, fence, now.wall))
         indices = [gpu.index for gpu in gpus]
         out.row(self.event(out, now, "job_assigned", job, attempt=job.attempt, fence=fence, host=host, gpus=indices))
-        out.tell(names.KEEPER, WantRun(run=run_spec(job, attempt), cause=out.cause))
+        out.tell(driver_of(host), WantRun(run=run_spec(job, attempt), cause=out.cause))
         if gpus:
             out.tell(names.GPUS, WatchStart(fence=fence, uuids=tuple(g.uuid for g in gpus), cause=out.cause))
         return attempt
@@ -328,6 +329,11 @@ class Yard:
         if used != self.local_gpus_used:
             wrong.append(f"{self.local_gpus_used} local GPUs counted as used, {used} are")
         return wrong
+
+
+def driver_of(host: str) -> str:
+    """The actor that makes runs on `host` live and end: the cloud's dispatcher, or the keeper of this machine."""
+    return names.CLOUD if host.startswith(CLOUD_HOST_PREFIX) else names.KEEPER
 
 
 def run_spec(job: Job, attempt: Attempt) -> RunSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gpuyard.actors.model import change, explain, policy
@@ -407,6 +409,45 @@ class TestRetry:
         event = AttemptExited(fence=old, exit_class="completed", exit_code=0)
         world.do(lambda y, n, o: runs.exited(y, event, n, o))
         assert world.status(job) == "running"
+
+
+class TestCloud:
+    """Cloud jobs are scheduled by the same policy as soon as a provider takes them."""
+
+    @staticmethod
+    def world(**limits: Any) -> World:
+        world = World(**limits)
+        world.yard.providers = frozenset({"replicate"})
+        return world
+
+    def test_the_requirements_fair_share_example_with_its_arithmetic_corrected(self) -> None:
+        world = self.world(max_concurrent=6, user_max_concurrent=2, team_max_concurrent=3, enable_fair_share=True)
+        people = {
+            name: Viewer(user_id=number, username=name, level=Level.RESEARCHER, team_id=team)
+            for number, (name, team) in enumerate({"alice": "alpha", "bob": "alpha", "carol": "beta"}.items(), 10)
+        }
+        alice = [world.job(by=people["alice"], target=Target.CLOUD, provider="replicate") for _ in range(2)]
+        bob = [world.job(by=people["bob"], target=Target.CLOUD, provider="replicate") for _ in range(2)]
+        carol = [world.job(by=people["carol"], target=Target.CLOUD, provider="replicate") for _ in range(3)]
+        assert set(world.running()) == {*alice, bob[0], *carol[:2]}
+        assert codes(world, bob[1]) == ["TeamLimit"]
+        assert codes(world, carol[2]) == ["UserLimit"]
+        world.end(alice[0])
+        assert world.status(bob[1]) == "running" and world.status(carol[2]) == "pending"
+
+    def test_a_job_without_a_team_knows_no_team_limit_and_all_know_the_global_one(self) -> None:
+        world = self.world(max_concurrent=2, user_max_concurrent=20, team_max_concurrent=1, enable_fair_share=True)
+        jobs = [world.job(target=Target.CLOUD, provider="replicate") for _ in range(3)]
+        assert world.running() == jobs[:2]
+        assert codes(world, jobs[2]) == ["GlobalLimit"]
+
+    def test_a_cancel_of_a_cloud_job_holds_nothing_back(self) -> None:
+        world = self.world(max_concurrent=1)
+        first, second = (world.job(target=Target.CLOUD, provider="replicate") for _ in range(2))
+        world.cancel(first)
+        assert not world.yard.processing_held
+        world.end(first, "cancelled", 143)
+        assert world.status(first) == "cancelled" and world.running() == [second]
 
 
 class TestUnblock:

@@ -33,7 +33,7 @@ from gpuyard.actors.model.job import ACTIVE, TERMINAL, Job, JobSpec
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import OWNER, Viewer
-from gpuyard.actors.model.shapes import Pool
+from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.views import JobAccepted, JobRefused
 from gpuyard.actors.model.yard import Yard
 
@@ -161,6 +161,9 @@ class World:
         """Every limit and every fact allowed this start."""
         yard, limits, job = self.yard, self.yard.limits, self.yard.jobs[want.run.job_id]
         assert not job.held and not (job.spec.not_before or 0) > self.clock.now()
+        if pool_of(job) is Pool.CLOUD:
+            assert len(yard.running[Pool.CLOUD]) <= limits.max_concurrent
+            return
         assert len(want.run.gpus) == job.spec.num_processes
         if job.spec.is_cpu:
             assert len(yard.running[Pool.CPU]) <= limits.local_cpu_job_max_concurrent
