@@ -116,21 +116,23 @@ def my_queue(yard: Yard, question: GetMyQueue, now: Now) -> MyQueue:
 def position(yard: Yard, question: GetPosition, now: Now) -> PositionView:
     job = visible_job(yard, question.job_id, question.by)
     place = yard.position(job, now)
+    reasons = explain.why(yard, job, now)
+    waits_for_ever = any(reason.never for reason in reasons)
     return PositionView(
         job_id=job.job_id,
         position=place,
         status=job.status,
         priority=yard.effective(job, now),
         queued_at=iso(job.queued_at),
-        reasons=explain.why(yard, job, now),
+        reasons=reasons,
         user_id=job.user_id,
-        forecast=_forecast(yard, job, place, now) if place is not None else None,
+        forecast=None if place is None or waits_for_ever else _forecast(yard, job, place, now),
     )
 
 
 def _forecast(yard: Yard, job: Job, place: int, now: Now) -> Forecast | None:
     pool = pool_of(job)
-    if pool is Pool.WORKER or any(reason.never for reason in explain.why(yard, job, now)):
+    if pool is Pool.WORKER:
         return None
     running = []
     for other in yard.running[pool].values():

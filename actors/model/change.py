@@ -42,8 +42,7 @@ def set_priority(yard: Yard, command: SetPriority, now: Now, out: Outbox) -> Pri
     yard.change(job, out, priority_override=command.priority)
     after = yard.effective(job, now)
     out.row(yard.event(out, now, "priority_changed", job, command.by.username, before=before, after=after))
-    policy.lift_hold(yard)
-    policy.start_what_may(yard, now, out)
+    policy.process(yard, now, out)
     return PriorityChanged(
         job_id=job.job_id,
         previous_effective_priority=before,
@@ -69,8 +68,7 @@ def release(yard: Yard, command: ReleaseJob, now: Now, out: Outbox) -> JobChange
     if job.held:
         yard.change(job, out, held=False)
         out.row(yard.event(out, now, "job_released", job, command.by.username))
-    policy.lift_hold(yard)
-    policy.start_what_may(yard, now, out)
+    policy.process(yard, now, out)
     return _changed(yard, job)
 
 
@@ -80,8 +78,7 @@ def approve(yard: Yard, command: ApproveJob, now: Now, out: Outbox) -> JobChange
     seq, ranked_at = yard.rank(now)
     yard.change(job, out, JobEvent.APPROVED, seq=seq, ranked_at=ranked_at)
     out.row(yard.event(out, now, "job_approved", job, command.by.username))
-    policy.lift_hold(yard)
-    policy.start_what_may(yard, now, out)
+    policy.process(yard, now, out)
     return _changed(yard, job)
 
 
@@ -104,16 +101,14 @@ def set_limits(yard: Yard, command: SetLimits, now: Now, out: Outbox) -> Limits:
     out.row(PutSetting(LIMITS_SETTING, msgspec.to_builtins(limits)))
     out.row(yard.event(out, now, "limits_changed", by=command.by.username, changes=dict(command.changes)))
     yard.shapes.wake_all(now.wall)
-    policy.lift_hold(yard)
-    policy.start_what_may(yard, now, out)
+    policy.process(yard, now, out)
     return limits
 
 
 def process(yard: Yard, command: ProcessQueue, now: Now, out: Outbox) -> QueueProcessed:
     """Lift `processing_held` and start what may start. Raises NotAllowed."""
     _admin(command.by, "process the queue")
-    policy.lift_hold(yard)
-    return QueueProcessed(job_ids=policy.start_what_may(yard, now, out))
+    return QueueProcessed(job_ids=policy.process(yard, now, out))
 
 
 def delete(yard: Yard, command: DeleteJob, out: Outbox) -> None:

@@ -33,6 +33,12 @@ def start_what_may(yard: Yard, now: Now, out: Outbox) -> list[str]:
     return started + _start_cloud_jobs(yard, now, out)
 
 
+def process(yard: Yard, now: Now, out: Outbox) -> list[str]:
+    """Something asks for work to start: lift `processing_held`, then start what may; the ids that started."""
+    lift_hold(yard)
+    return start_what_may(yard, now, out)
+
+
 def lift_hold(yard: Yard) -> None:
     """The next event that asks for work to start ends `processing_held`."""
     yard.processing_held = False
@@ -45,8 +51,12 @@ def place(yard: Yard, job: Job, now: Now) -> list[GpuFact] | None:
     """
     if not yard.ledger.fresh(now.monotonic):
         return None
+    return _chosen(yard, job, reserve.find(yard, now), now)
+
+
+def _chosen(yard: Yard, job: Job, reservation: Reservation | None, now: Now) -> list[GpuFact] | None:
+    """The free GPUs for `job`, with respect to the reservation that stands; None when there are too few."""
     usable = yard.ledger.free
-    reservation = reserve.find(yard, now)
     if (
         reservation is not None
         and reservation.binds(yard.rank_key(job, now))
@@ -69,7 +79,7 @@ def _start_gpu_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
         if over_user_gpus(yard, job):
             yard.shapes.park(job, ("user", str(job.user_id)))
             continue
-        gpus = place(yard, job, now)
+        gpus = _chosen(yard, job, reservation, now)
         assert gpus is not None, "a job that fits its lane can be placed"
         yard.assign(job, LOCAL_HOST, gpus, now, out)
         started.append(job.job_id)

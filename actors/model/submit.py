@@ -101,8 +101,7 @@ def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
     yard.admit(job, now, out, command.by.username)
     if not blocked:
         # It asks for work to start, which lifts a hold: whoever stands before it goes first.
-        policy.lift_hold(yard)
-        policy.start_what_may(yard, now, out)
+        policy.process(yard, now, out)
     return accepted(yard, job, now, explain.why(yard, job, now))
 
 
