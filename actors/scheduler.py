@@ -15,9 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gpuyard.actors.base import LATER, Actor, Context, Reply
-from gpuyard.actors.model import ask, cancel, change, names, policy, runs, submit
-from gpuyard.actors.model import commands as c
-from gpuyard.actors.model import events as e
+from gpuyard.actors.model import ask, cancel, change, commands as c, events as e, names, policy, runs, submit
 from gpuyard.actors.model.commit import Deleted, EventRow, Row
 from gpuyard.actors.model.errors import GpuyardError, InvalidTransition, StoreFailed, Unavailable
 from gpuyard.actors.model.ids import job_id_from

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gpuyard.actors.model import commands as c
-from gpuyard.actors.model import names
-from gpuyard.actors.model import views as v
+from gpuyard.actors.model import commands as c, names, views as v
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message, Ping

@@ -16,9 +16,7 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.model import attempt as attempts
-from gpuyard.actors.model import job as jobs
-from gpuyard.actors.model import names, priority
+from gpuyard.actors.model import attempt as attempts, job as jobs, names, priority
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef
 from gpuyard.actors.model.commands import RunSpec, WantRun, WatchStart
 from gpuyard.actors.model.commit import (

@@ -31,8 +31,7 @@ def serve(folder: Path) -> None:
     """The child: a whole server whose Frontend has the trivial route."""
     from gpuyard.api.process import FrontendProcess
     from gpuyard.api.serve import FrontendConfig
-    from gpuyard.cli import settings as cli_settings
-    from gpuyard.cli import wiring
+    from gpuyard.cli import settings as cli_settings, wiring
     from gpuyard.cli.frontend_process import listening_socket
 
     settings = cli_settings.load({"data_dir": folder / "data", "simulate_gpus": "1"})

@@ -11,8 +11,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from gpuyard.actors.model import errors as model
-from gpuyard.actors.model import names
+from gpuyard.actors.model import errors as model, names
 from gpuyard.actors.model.commands import ProcessQueue
 from gpuyard.actors.model.errors import GpuyardError
 from gpuyard.api import errors

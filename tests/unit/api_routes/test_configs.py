@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gpuyard.actors.model.errors import InvalidInput
 from gpuyard.api.configs import MAX_BYTES, Configs, UnknownConfig

@@ -7,8 +7,7 @@ import urllib.parse
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gpuyard.api.permissions import RULES
 from gpuyard.api.schemas.submit import SubmitBody

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gpuyard.actors.model.description import Source, describe, read, validate
 from gpuyard.actors.model.errors import InvalidInput

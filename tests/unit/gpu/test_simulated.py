@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gpuyard.actors.gpu.probe import ProbeFailed
 from gpuyard.actors.gpu.simulated import GIB, SimulatedProbe, SimulatedSpec, parse, uuid_of

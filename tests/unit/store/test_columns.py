@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gpuyard.actors.model.attempt import Attempt, GpuRef, Phase
 from gpuyard.actors.model.clock import epoch, iso

@@ -17,8 +17,7 @@ import pytest
 from gpuyard.actors.model.commands import Commit
 from gpuyard.actors.model.errors import DatabaseRefused
 from gpuyard.actors.model.ids import make_fence
-from gpuyard.actors.store import database as module
-from gpuyard.actors.store import groups, identity, mounts
+from gpuyard.actors.store import database as module, groups, identity, mounts
 from gpuyard.actors.store.database import Database
 from gpuyard.actors.store.faults import DiskFailed, GuardFailed
 from gpuyard.actors.store.lock import lock_path

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gpuyard.actors.model.commands import GetLimits, GetQueue, SetLimits
 from gpuyard.actors.model.errors import Internal, InvalidInput, NotFound, StoreFailed, Unsupported, WrongState

@@ -1,22 +1,12 @@
-"""Views: what the core answers to a question, and what the API shows. Times are ISO-8601 UTC strings.
-
-Field names are those of CONTRACT; the API adds nothing to them and renames nothing.
-"""
+"""Answers about the queue and its jobs."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from gpuyard.actors.model.commit import EventRow
-from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.reasons import Reason
-
-
-class View(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Base of all answers: tagged, so that they travel over a link."""
+from gpuyard.actors.model.views.base import View
 
 
 class Entry(View, frozen=True, kw_only=True, tag="Entry"):
@@ -202,87 +192,3 @@ class QueueProcessed(View, frozen=True, kw_only=True):
 
 class JobsDeleted(View, frozen=True, kw_only=True):
     job_ids: list[str]
-
-
-class AttemptView(View, frozen=True, kw_only=True):
-    fence: int
-    number: int
-    phase: str
-    host: str
-    gpus: list[int]
-    assigned_at: str
-    started_at: str | None
-    ended_at: str | None
-    pid: int | None
-    exit_code: int | None
-    exit_class: str | None
-    error: str | None
-
-
-class LiveJob(View, frozen=True, kw_only=True):
-    """An active job as the Scheduler has it: its entry, and its live attempt (newer than what is stored)."""
-
-    entry: Entry
-    attempt: AttemptView | None
-
-
-class JobRecord(View, frozen=True, kw_only=True):
-    """A stored job: its entry (without position, phase and reasons, which only the Scheduler knows)."""
-
-    entry: Entry
-    attempts: list[AttemptView] = []
-    events: list[EventRow] = []
-    spec: dict[str, Any] = {}
-
-
-class HistoryPage(View, frozen=True, kw_only=True):
-    records: list[JobRecord]
-    total: int
-
-
-class GpuView(View, frozen=True, kw_only=True):
-    fact: GpuFact
-    state: str
-    job_id: str | None
-    reason: str | None
-
-
-class GpuPage(View, frozen=True, kw_only=True):
-    backend: str
-    gpus: list[GpuView]
-    running_local_jobs: int
-    error: str | None = None
-
-
-class LogChunk(View, frozen=True, kw_only=True):
-    """`data` starts at byte `offset`; `end` is the offset after it; `size` the log's present size."""
-
-    data: bytes
-    offset: int
-    end: int
-    size: int
-
-
-class ProviderView(View, frozen=True, kw_only=True):
-    name: str
-    enabled: bool
-    health: str
-    circuit: str
-    running: int = 0
-    cost_usd: float = 0.0
-    capabilities: list[str] = []
-
-
-class WorkerView(View, frozen=True, kw_only=True):
-    id: str
-    name: str
-    status: str
-
-
-class ActorStats(View, frozen=True, kw_only=True):
-    """`inboxes` depth by actor name; `commit_seconds` of the last commits (at most 256), newest last."""
-
-    inboxes: dict[str, int]
-    commit_seconds: list[float]
-    uptime_seconds: float
-    restarts: int = 0

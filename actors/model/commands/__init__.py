@@ -1,0 +1,59 @@
+"""Commands: imperative, one receiver, a typed reply. Errors named in a docstring go to the asker.
+
+Each docstring: what · From · To · Reply · Errors · Repeat (what a second delivery does). One file an area; all of them
+can be imported from here.
+"""
+
+from gpuyard.actors.model.commands.approvals import ApproveJob as ApproveJob, RejectJob as RejectJob
+from gpuyard.actors.model.commands.cloud import ListProviders as ListProviders
+from gpuyard.actors.model.commands.fleet import ListWorkers as ListWorkers
+from gpuyard.actors.model.commands.gpus import (
+    SetGpuAside as SetGpuAside,
+    WatchGpus as WatchGpus,
+    WatchRelease as WatchRelease,
+    WatchStart as WatchStart,
+)
+from gpuyard.actors.model.commands.history import (
+    GetEvents as GetEvents,
+    GetJob as GetJob,
+    GetLastEvent as GetLastEvent,
+    GetRunTimes as GetRunTimes,
+    ListJobs as ListJobs,
+    ReadLog as ReadLog,
+)
+from gpuyard.actors.model.commands.link import GetActorStats as GetActorStats, Publish as Publish
+from gpuyard.actors.model.commands.queue import (
+    CancelJob as CancelJob,
+    CancelJobs as CancelJobs,
+    CleanUp as CleanUp,
+    DeleteJob as DeleteJob,
+    GetGpus as GetGpus,
+    GetLimits as GetLimits,
+    GetLive as GetLive,
+    GetMyQueue as GetMyQueue,
+    GetPosition as GetPosition,
+    GetQueue as GetQueue,
+    GetStats as GetStats,
+    HoldJob as HoldJob,
+    ProcessQueue as ProcessQueue,
+    Ready as Ready,
+    RecallKey as RecallKey,
+    ReleaseJob as ReleaseJob,
+    SetLimits as SetLimits,
+    SetPriority as SetPriority,
+    SubmitJob as SubmitJob,
+    SubmitJobs as SubmitJobs,
+)
+from gpuyard.actors.model.commands.runs import (
+    ForgetRun as ForgetRun,
+    PurgeRuns as PurgeRuns,
+    RunSpec as RunSpec,
+    WantedComplete as WantedComplete,
+    WantRun as WantRun,
+    WantStop as WantStop,
+)
+from gpuyard.actors.model.commands.store import (
+    Commit as Commit,
+    GetCommitTimes as GetCommitTimes,
+    LoadSnapshot as LoadSnapshot,
+)

@@ -1,0 +1,49 @@
+"""What the LocalGPUAllocator is told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gpuyard.actors.model.message import Message
+
+
+class WatchGpus(Message, frozen=True, kw_only=True):
+    """Tell GpuFacts on every change from now on, and once at once. From: Scheduler. To: LocalGPUAllocator.
+
+    Repeat: harmless.
+    """
+
+
+class WatchRelease(Message, frozen=True, kw_only=True):
+    """The run `fence` ended: say GpuEmptied as soon as these GPUs are empty; after 60 s quarantine them.
+
+    Answered by GpuEmptied, maybe in parts. Sent for simulated GPUs too, whose load it ends.
+
+    From: Scheduler. To: LocalGPUAllocator. Repeat: by fence, harmless (asked again after the answer, it is answered
+    again).
+    """
+
+    fence: int
+    uuids: tuple[str, ...]
+
+
+class WatchStart(Message, frozen=True, kw_only=True):
+    """The run `fence` starts on these GPUs: look again in 5 s for foreign processes. From: Scheduler.
+
+    Sent for every live run after a rebuild too: the allocator learns whose the GPUs are, and shows their load.
+
+    To: LocalGPUAllocator. Answered by ForeignSeen only when there is one. Repeat: by fence, harmless.
+    """
+
+    fence: int
+    uuids: tuple[str, ...]
+
+
+class SetGpuAside(Message, frozen=True, kw_only=True):
+    """Exclude or clear a GPU by hand (also lifts a quarantine). From: Frontend. To: LocalGPUAllocator. Reply: True.
+
+    Repeat: harmless.
+    """
+
+    uuid: str
+    action: Literal["exclude", "include", "clear"]

@@ -1,0 +1,66 @@
+"""What the edges ask of History and the logs; read only."""
+
+from __future__ import annotations
+
+from gpuyard.actors.model.message import Message
+
+
+class ListJobs(Message, frozen=True, kw_only=True):
+    """A page of all jobs, newest first. From: Frontend. To: History. Reply: HistoryPage.
+
+    `statuses` empty = all; `user_id` None = all users; `target` and `name` filter when given; `finished_only`
+    orders by completion, newest first (the tail of GET /api/queue). Repeat: harmless.
+    """
+
+    statuses: tuple[str, ...] = ()
+    user_id: int | None = None
+    target: str | None = None
+    name: str | None = None
+    finished_only: bool = False
+    limit: int = 50
+    offset: int = 0
+
+
+class GetJob(Message, frozen=True, kw_only=True):
+    """One job with its attempts and events, as stored. From: Frontend. To: History.
+
+    Reply: JobRecord. Errors: NotFound (also for an ambiguous prefix). `job_id` may be a unique prefix when
+    `prefix`. Repeat: harmless.
+    """
+
+    job_id: str
+    prefix: bool = False
+
+
+class GetEvents(Message, frozen=True, kw_only=True):
+    """Stored events after event id `after`, oldest first. From: Frontend. To: History. Reply: list of EventRow.
+
+    `job_id` narrows to one job. Repeat: harmless.
+    """
+
+    after: int = 0
+    job_id: str | None = None
+    limit: int = 1000
+
+
+class GetRunTimes(Message, frozen=True, kw_only=True):
+    """Seconds that past completed runs of these configs took (at most 50 each, newest first). From: Frontend.
+    To: History. Reply: dict config name → list of seconds. Repeat: harmless."""
+
+    config_names: tuple[str, ...]
+
+
+class GetLastEvent(Message, frozen=True, kw_only=True):
+    """From: Frontend. To: History. Reply: (oldest kept event id, newest event id), 0 when there is none."""
+
+
+class ReadLog(Message, frozen=True, kw_only=True):
+    """A piece of a run's log. From: Frontend. To: LogReader. Reply: LogChunk.
+
+    `fence` names the run. `offset` None reads the last `limit` bytes. Errors: NotFound when the log is gone.
+    Repeat: harmless.
+    """
+
+    fence: int
+    offset: int | None = None
+    limit: int = 65_536

@@ -1,0 +1,71 @@
+"""What a host's keeper is told of runs."""
+
+from __future__ import annotations
+
+from gpuyard.actors.model.attempt import GpuRef
+from gpuyard.actors.model.message import Message
+
+
+class RunSpec(Message, frozen=True, kw_only=True):
+    """Everything a keeper needs to start a run.
+
+    `argv` is a list, never a shell line. `cwd` None = the job's own folder. `env` is added to the cleaned
+    environment of the server. `files` are written into the job's folder first (name → text). `gpus` are in the
+    order of CUDA_VISIBLE_DEVICES. `time_limit` in seconds.
+    """
+
+    fence: int
+    job_id: str
+    attempt: int
+    argv: tuple[str, ...]
+    cwd: str | None = None
+    env: dict[str, str] = {}
+    files: dict[str, str] = {}
+    gpus: tuple[GpuRef, ...] = ()
+    num_processes: int = 0
+    time_limit: float | None = None
+
+
+class WantRun(Message, frozen=True, kw_only=True):
+    """This run shall live. From: Scheduler. To: ProcessKeeper (or a worker).
+
+    Answered by events: AttemptStarted, AttemptExited. `started` tells that the store already knows it to have
+    lived: then an unknown run is not started but reported lost. Repeat: by fence; a known run is not started
+    again, a known end is reported again.
+    """
+
+    run: RunSpec
+    started: bool = False
+
+
+class WantStop(Message, frozen=True, kw_only=True):
+    """This run shall end: CONT, TERM, grace, KILL, sweep. From: Scheduler. To: ProcessKeeper.
+
+    `run` as in WantRun's fence; an unknown fence that never started is reported as exited, never started.
+    `reason` in words ("cancelled by owner"). Repeat: harmless.
+    """
+
+    fence: int
+    reason: str = ""
+
+
+class ForgetRun(Message, frozen=True, kw_only=True):
+    """The end of this run is durable: stop reporting it; keep its log. From: Scheduler. To: ProcessKeeper.
+
+    Repeat: harmless.
+    """
+
+    fence: int
+
+
+class PurgeRuns(Message, frozen=True, kw_only=True):
+    """Delete the folders and logs of these ended runs. From: Scheduler. To: ProcessKeeper. Repeat: harmless."""
+
+    fences: tuple[int, ...]
+
+
+class WantedComplete(Message, frozen=True, kw_only=True):
+    """All live attempts of the store have been wanted: a run that was adopted but not wanted is an orphan (it keeps
+    running and is reported, never stopped). From: Scheduler. To: ProcessKeeper, after a rebuild. Repeat: harmless."""
+
+    fences: tuple[int, ...]

@@ -1,0 +1,35 @@
+"""Between the Scheduler and the QueueStore."""
+
+from __future__ import annotations
+
+from gpuyard.actors.model.commit import Row
+from gpuyard.actors.model.message import Message
+
+
+class LoadSnapshot(Message, frozen=True, kw_only=True):
+    """Read all active state. From: Scheduler. To: QueueStore. Reply (told back): SnapshotLoaded.
+
+    `generation` is the new generation: from now on commits of an older one are refused. Repeat: harmless.
+    """
+
+    generation: int
+
+
+class Commit(Message, frozen=True, kw_only=True):
+    """One decision, to be durable as a whole (DESIGN 3, "QueueStore remembers"). From: Scheduler. To: QueueStore.
+
+    Told, in order of `number`, which grows by one from commit to commit of a generation (a gap is a lost message:
+    the generation is void); answered by Committed or CommitFailed. Commits that wait together share one
+    transaction. After a failure all later numbers of that generation are refused. Repeat: never repeated.
+    """
+
+    generation: int
+    number: int
+    rows: tuple[Row, ...]
+
+
+class GetCommitTimes(Message, frozen=True, kw_only=True):
+    """How long the last group commits took. From: the link (for ActorStats). To: QueueStore.
+
+    Reply: list of seconds, at most 256, newest last. Repeat: harmless.
+    """

@@ -1,0 +1,20 @@
+"""Events: past tense, facts that an actor tells; a listener's error is logged, never returned.
+
+Each docstring: what · From · To · Repeat (what a second delivery does). One file an area; all of them can be imported
+from here.
+"""
+
+from gpuyard.actors.model.events.cloud import ProviderFacts as ProviderFacts
+from gpuyard.actors.model.events.fleet import WorkerFact as WorkerFact, WorkerFacts as WorkerFacts
+from gpuyard.actors.model.events.gpus import ForeignSeen as ForeignSeen, GpuEmptied as GpuEmptied, GpuFacts as GpuFacts
+from gpuyard.actors.model.events.runs import (
+    AttemptExited as AttemptExited,
+    AttemptStarted as AttemptStarted,
+    OrphanSeen as OrphanSeen,
+    RunsAdopted as RunsAdopted,
+)
+from gpuyard.actors.model.events.store import (
+    CommitFailed as CommitFailed,
+    Committed as Committed,
+    SnapshotLoaded as SnapshotLoaded,
+)

@@ -1,0 +1,45 @@
+"""What a host tells of its runs."""
+
+from __future__ import annotations
+
+from gpuyard.actors.model.message import Message
+
+
+class RunsAdopted(Message, frozen=True, kw_only=True):
+    """The boot scan has ended. From: ProcessKeeper. To: Scheduler. `live` are the fences whose runs live, `ended`
+    those whose end is known and not yet acknowledged. Repeat: harmless."""
+
+    live: tuple[int, ...] = ()
+    ended: tuple[int, ...] = ()
+
+
+class AttemptStarted(Message, frozen=True, kw_only=True):
+    """The program lives. From: ProcessKeeper. To: Scheduler. `at` is epoch seconds. Repeat: harmless."""
+
+    fence: int
+    pid: int
+    at: float
+
+
+class AttemptExited(Message, frozen=True, kw_only=True):
+    """No process of the run is left. From: ProcessKeeper. To: Scheduler. Repeat: until ForgetRun; harmless.
+
+    `exit_code` None with `exit_class` `start_failed` or `lost`. `message` says why in words. `started_at` and
+    `ended_at` are the keeper's own stamps (epoch seconds).
+    """
+
+    fence: int
+    exit_class: str
+    exit_code: int | None = None
+    message: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class OrphanSeen(Message, frozen=True, kw_only=True):
+    """A run lives here that this database does not want. From: ProcessKeeper. To: Scheduler. Repeat: harmless."""
+
+    fence: int
+    job_id: str
+    pid: int = 0
+    uuids: tuple[str, ...] = ()

@@ -1,0 +1,35 @@
+"""Views: what the core answers to a question, and what the API shows. Times are ISO-8601 UTC strings.
+
+Field names are those of CONTRACT; the API adds nothing to them and renames nothing. One file an area; all of them can
+be imported from here.
+"""
+
+from gpuyard.actors.model.views.base import View as View
+from gpuyard.actors.model.views.cloud import ProviderView as ProviderView
+from gpuyard.actors.model.views.fleet import WorkerView as WorkerView
+from gpuyard.actors.model.views.gpus import GpuPage as GpuPage, GpuView as GpuView
+from gpuyard.actors.model.views.history import (
+    AttemptView as AttemptView,
+    HistoryPage as HistoryPage,
+    JobRecord as JobRecord,
+    LiveJob as LiveJob,
+    LogChunk as LogChunk,
+)
+from gpuyard.actors.model.views.link import ActorStats as ActorStats
+from gpuyard.actors.model.views.queue import (
+    Entry as Entry,
+    Forecast as Forecast,
+    JobAccepted as JobAccepted,
+    JobChanged as JobChanged,
+    JobRefused as JobRefused,
+    JobsCancelled as JobsCancelled,
+    JobsDeleted as JobsDeleted,
+    LocalStats as LocalStats,
+    MyQueue as MyQueue,
+    PositionView as PositionView,
+    PriorityChanged as PriorityChanged,
+    QueuePage as QueuePage,
+    QueueProcessed as QueueProcessed,
+    Stats as Stats,
+    WorkersStats as WorkersStats,
+)
