@@ -15,15 +15,15 @@ from typing import Any
 
 from gpuyard.actors.base import Actor, Context, Reply
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import Commit, GetCommitTimes, LoadSnapshot, Ready
+from gpuyard.actors.model.commands import Commit, GetCommitTimes, LoadRegisters, LoadSnapshot, Ready, Record
 from gpuyard.actors.model.commit import Snapshot
-from gpuyard.actors.model.errors import Busy, DatabaseRefused
+from gpuyard.actors.model.errors import Busy, DatabaseRefused, StoreFailed
 from gpuyard.actors.model.events import CommitFailed, Committed, SnapshotLoaded
 from gpuyard.actors.model.message import Message
-from gpuyard.actors.store import groups
+from gpuyard.actors.store import groups, registers
 from gpuyard.actors.store.checkpoint import Checkpointer
 from gpuyard.actors.store.database import Database
-from gpuyard.actors.store.faults import DiskFailed
+from gpuyard.actors.store.faults import FAULTS, DiskFailed, GuardFailed, explain
 
 log = logging.getLogger("gpuyard.store")
 
@@ -96,6 +96,10 @@ class QueueStore(Actor):
                 return self._begin(message.generation)
             case Load():
                 return self._load(message.generation)
+            case Record():
+                return self._record(message)
+            case LoadRegisters():
+                return self._registers(message.registers)
             case GetCommitTimes():
                 return list(self._times)
             case Ready():
@@ -178,6 +182,30 @@ class QueueStore(Actor):
         if outcome.error is not None:
             self._give_up(group[outcome.done :], outcome)
         self._keep_log_short(rows)
+
+    # --- registers ---------------------------------------------------------------------------------------------
+
+    def _record(self, message: Record) -> bool:
+        """Its own transaction, behind the commits that came before it."""
+        self._flush()
+        try:
+            with self.database.transaction() as connection:
+                registers.write(connection, message.rows)
+        except DiskFailed as error:
+            self._shaken = self._shaken or error.broken
+            raise StoreFailed(error.detail or "the database could not be written: nothing was accepted") from error
+        except GuardFailed as error:
+            raise StoreFailed(str(error)) from error
+        self._keep_log_short(len(message.rows))
+        return True
+
+    def _registers(self, wanted: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+        try:
+            return {register: registers.read(self.database.connection, register) for register in wanted}
+        except FAULTS as error:
+            raise StoreFailed(explain(error, "the database")) from error
+
+    # --- failures ----------------------------------------------------------------------------------------------
 
     def _give_up(self, commits: list[Commit], outcome: groups.Outcome) -> None:
         failed, *rest = commits

@@ -27,6 +27,7 @@ class Viewer(msgspec.Struct, frozen=True):
     level: Level = Level.ADMIN
     team_id: str | None = None
     address: str = ""
+    token_id: int | None = None
 
     @property
     def is_admin(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from peewee import SQL, CompositeKey, FloatField, ForeignKeyField, IntegerField, Model, TextField
+from peewee import SQL, AutoField, CompositeKey, FloatField, ForeignKeyField, IntegerField, Model, TextField
 
 LIVE_PHASES: Final = ("assigned", "starting", "running", "stopping")
 TERMINAL_STATUSES: Final = ("completed", "failed", "cancelled")
@@ -214,6 +214,24 @@ class ApprovalRule(Model):
         table_name = "approval_rule"
 
 
+class Audit(Model):
+    """What was done that is no job's event: append-only, and no cleanup touches it."""
+
+    id = AutoField()
+    at = TextField(index=True)
+    action = TextField()
+    user_id = IntegerField(null=True)
+    username = TextField(default="")
+    token_id = IntegerField(null=True)
+    address = TextField(default="")
+    subject = TextField(default="")
+    detail = TextField(default="{}")
+    cause = TextField(default="")
+
+    class Meta:
+        table_name = "audit"
+
+
 ALL: Final[tuple[type[Model], ...]] = (
-    Queue, Spec, Attempt, GpuHold, Event, Idempotency, Setting, Team, User, Token, ApprovalRule,
+    Queue, Spec, Attempt, GpuHold, Event, Idempotency, Setting, Team, User, Token, ApprovalRule, Audit,
 )  # fmt: skip

@@ -6,7 +6,11 @@ can be imported from here.
 
 from gpuyard.actors.model.commands.approvals import ApproveJob as ApproveJob, RejectJob as RejectJob
 from gpuyard.actors.model.commands.cloud import ListProviders as ListProviders
-from gpuyard.actors.model.commands.fleet import ListWorkers as ListWorkers
+from gpuyard.actors.model.commands.fleet import (
+    AllowKeys as AllowKeys,
+    ListWorkers as ListWorkers,
+    SendToPeer as SendToPeer,
+)
 from gpuyard.actors.model.commands.gpus import (
     SetGpuAside as SetGpuAside,
     WatchGpus as WatchGpus,
@@ -55,5 +59,7 @@ from gpuyard.actors.model.commands.runs import (
 from gpuyard.actors.model.commands.store import (
     Commit as Commit,
     GetCommitTimes as GetCommitTimes,
+    LoadRegisters as LoadRegisters,
     LoadSnapshot as LoadSnapshot,
+    Record as Record,
 )

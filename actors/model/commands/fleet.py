@@ -1,9 +1,30 @@
-"""What the WorkerRegistry is asked."""
+"""What the WorkerRegistry and the gateway are asked and told."""
 
 from __future__ import annotations
 
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.wire import Sync
 
 
 class ListWorkers(Message, frozen=True, kw_only=True):
     """From: Frontend. To: WorkerRegistry. Reply: list of WorkerView. Repeat: harmless."""
+
+
+class AllowKeys(Message, frozen=True, kw_only=True):
+    """The whole allow-list: CURVE public key (Z85) → ZAP User-Id. From: WorkerRegistry. To: the gateway.
+
+    A key that is not in it is refused, at the handshake and on every later message. Repeat: the newest wins.
+    """
+
+    keys: dict[str, str]
+
+
+class SendToPeer(Message, frozen=True, kw_only=True):
+    """Send a frame to a connection that PeerSaid named. From: WorkerRegistry. To: the gateway.
+
+    Repeat: sends it again, which is harmless.
+    """
+
+    user_id: str
+    route: bytes
+    sync: Sync

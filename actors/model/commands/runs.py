@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuyard.actors.model.attempt import GpuRef
+from gpuyard.actors.model.attempt import LOCAL_HOST, GpuRef
 from gpuyard.actors.model.message import Message
 
 
@@ -32,10 +32,16 @@ class WantRun(Message, frozen=True, kw_only=True):
     Answered by events: AttemptStarted, AttemptExited. `started` tells that the store already knows it to have
     lived: then an unknown run is not started but reported lost. Repeat: by fence; a known run is not started
     again, a known end is reported again.
+
+    `host` is where it shall live; on a worker `lease_seconds` is how long it may live without word from the server
+    (None: policy `hold`, for ever), and `checkpoint_signal` is sent to it when two thirds of that have passed.
     """
 
     run: RunSpec
     started: bool = False
+    host: str = LOCAL_HOST
+    lease_seconds: float | None = None
+    checkpoint_signal: str | None = None
 
 
 class WantStop(Message, frozen=True, kw_only=True):
@@ -47,6 +53,7 @@ class WantStop(Message, frozen=True, kw_only=True):
 
     fence: int
     reason: str = ""
+    host: str = LOCAL_HOST
 
 
 class ForgetRun(Message, frozen=True, kw_only=True):
@@ -56,6 +63,7 @@ class ForgetRun(Message, frozen=True, kw_only=True):
     """
 
     fence: int
+    host: str = LOCAL_HOST
 
 
 class PurgeRuns(Message, frozen=True, kw_only=True):

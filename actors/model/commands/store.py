@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpuyard.actors.model.commit import Row
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.registers import RecordRow
 
 
 class LoadSnapshot(Message, frozen=True, kw_only=True):
@@ -33,3 +34,23 @@ class GetCommitTimes(Message, frozen=True, kw_only=True):
 
     Reply: list of seconds, at most 256, newest last. Repeat: harmless.
     """
+
+
+class Record(Message, frozen=True, kw_only=True):
+    """Make these rows of registers durable, as a whole. From: the actor that owns the registers. To: QueueStore.
+
+    Reply: True once they are. Errors: StoreFailed, InvalidInput (no such register or column, or a value that is
+    taken). Repeat: harmless, but for AppendAudit, which writes its line again.
+    """
+
+    rows: tuple[RecordRow, ...]
+
+
+class LoadRegisters(Message, frozen=True, kw_only=True):
+    """Read whole registers. From: the actor that owns them, at its start. To: QueueStore.
+
+    Reply: dict register → list of rows (column → value, as stored). Errors: StoreFailed, InvalidInput. Repeat:
+    harmless.
+    """
+
+    registers: tuple[str, ...]

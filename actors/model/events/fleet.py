@@ -1,22 +1,54 @@
-"""What the WorkerRegistry tells."""
+"""What the WorkerRegistry and the gateway tell."""
 
 from __future__ import annotations
 
+from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.wire import Heartbeat
 
 
 class WorkerFact(Message, frozen=True, kw_only=True):
-    """One worker. `state` is connecting, idle, busy, draining or offline."""
+    """One worker. `state` is connecting, idle, busy, draining or offline; only an idle or busy one gets work.
+
+    `facts` are its GPUs as of `observed_at` (the server's `clock.monotonic()`), `at_once` as in GpuFacts. `order`
+    is the order of registration, `max_jobs` how many jobs it takes at once (None: as many as its GPUs hold),
+    `cpu_count` its cores. `takes_work` is False for one of an older version, a refused or a leaving one. `unreachable`
+    are fences of runs whose lease is in doubt.
+    """
 
     worker_id: str
     name: str = ""
     state: str = "offline"
     gpus: int = 0
     labels: dict[str, str] = {}
+    facts: tuple[GpuFact, ...] = ()
+    observed_at: float = 0.0
+    at_once: bool = False
+    order: int = 0
+    max_jobs: int | None = None
+    cpu_count: int = 0
+    takes_work: bool = True
+    unreachable: tuple[int, ...] = ()
+    ephemeral: bool = False
 
 
 class WorkerFacts(Message, frozen=True, kw_only=True):
-    """The workers as the registry knows them. From: WorkerRegistry. To: Scheduler. Newest `revision` wins."""
+    """The workers as the registry knows them. From: WorkerRegistry. To: Scheduler. Newest `revision` wins.
+
+    Told on change, and at each beat for workers whose facts are fresh.
+    """
 
     revision: int
     workers: tuple[WorkerFact, ...] = ()
+
+
+class PeerSaid(Message, frozen=True, kw_only=True):
+    """A frame of a worker, decoded and authenticated by its key. From: the gateway. To: WorkerRegistry.
+
+    `user_id` is the ZAP User-Id of the key, `route` the connection it came on, `address` the peer's.
+    """
+
+    user_id: str
+    route: bytes
+    said: Heartbeat
+    address: str = ""

@@ -1,0 +1,112 @@
+"""What a worker and the server say to each other about runs (DESIGN 8): a heartbeat up, a sync down.
+
+Run control is level-triggered: each frame says how things are, not what to do once, so loss, repetition, reordering
+and delay need no special case. The newest frame of a session wins. Wire readers ignore unknown fields; fields are
+never renamed or retyped, new ones have defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gpuyard.actors.model.commands.runs import RunSpec
+from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.message import Message
+
+PROTOCOL: Final = 1
+"""This version; N - 1 is understood too."""
+RUN: Final = "run"
+STOP: Final = "stop"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one run stands on the worker. `phase` is one of `attempt.Phase`.
+
+    `spec_hash` is that of the order it was started with ("" when it is not known). `exit_*`, `message` and
+    `ended_at` are set once it has ended; `emptied` once its GPUs are empty again too. `uuids` are the GPUs that it
+    holds, `ordered` tells that its order is in the worker's own journal.
+    """
+
+    phase: str
+    job_id: str = ""
+    spec_hash: str = ""
+    pid: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_class: str | None = None
+    exit_code: int | None = None
+    message: str = ""
+    uuids: tuple[str, ...] = ()
+    emptied: bool = False
+    ordered: bool = True
+
+
+class Heartbeat(Message, frozen=True, kw_only=True):
+    """From: a worker. To: WorkerRegistry, through the gateway. Answered by Sync. Repeat: an older `n` is ignored.
+
+    `session` names this life of the worker's process, `incarnation` this life of its host; `n` grows within a
+    session. `sent_at` is the worker's CLOCK_BOOTTIME, which the Sync echoes: a lease counts from there. `db_id` and
+    `db_epoch` are those of the server that it last obeyed ("" and 0 at first). `attempts` holds every run that the
+    worker knows and that is not acknowledged, by fence. `leaving`: it takes no new work and ends soon.
+    """
+
+    protocol: int = PROTOCOL
+    version: str = ""
+    session: str
+    incarnation: str
+    n: int
+    sent_at: float
+    db_id: str = ""
+    db_epoch: int = 0
+    backend: str = "none"
+    gpus: tuple[GpuFact, ...] = ()
+    facts_age: float = 0.0
+    at_once: bool = False
+    error: str | None = None
+    attempts: dict[int, Report] = {}
+    max_jobs: int | None = None
+    cpu_count: int = 0
+    leaving: bool = False
+
+
+class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What shall be of one run: `action` is run or stop.
+
+    `spec` is there while the worker has not reported the fence with this `spec_hash`. `lease_seconds` None is the
+    policy `hold`: never ended by silence. `started`: the store knows it to have lived, so an unknown one is lost, not
+    started. `reason` says why it shall stop.
+    """
+
+    action: str = RUN
+    spec_hash: str = ""
+    spec: RunSpec | None = None
+    started: bool = False
+    reason: str = ""
+    lease_seconds: float | None = None
+    checkpoint_signal: str | None = None
+
+
+class Sync(Message, frozen=True, kw_only=True):
+    """From: WorkerRegistry. To: a worker, through the gateway. Repeat: an older echo of `n` is ignored.
+
+    `session`, `n` and `sent_at` echo the newest heartbeat. `want` is the whole wanted set of this worker; a fence
+    that the worker runs and that is not in it is an orphan: it keeps running. `complete` is False while the server
+    has not yet read its own store: then `want` may lack fences. `ack` are fences whose end (and release) is durable:
+    they may be forgotten. `refused` says in words why this worker gets no work (clone, version, deleted); `leave`
+    tells an ephemeral one that has done its job to end. `heartbeat_seconds` is the beat asked for.
+    """
+
+    protocol: int = PROTOCOL
+    db_id: str
+    db_epoch: int
+    session: str
+    n: int
+    sent_at: float
+    want: dict[int, Want] = {}
+    ack: tuple[int, ...] = ()
+    refused: str = ""
+    leave: bool = False
+    heartbeat_seconds: float = 10.0
+    complete: bool = True
