@@ -51,6 +51,7 @@ from gpuyard.actors.model.commands.queue import (
 from gpuyard.actors.model.commands.runs import (
     ForgetRun as ForgetRun,
     PurgeRuns as PurgeRuns,
+    RenewLeases as RenewLeases,
     RunSpec as RunSpec,
     WantedComplete as WantedComplete,
     WantRun as WantRun,

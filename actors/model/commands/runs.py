@@ -35,6 +35,7 @@ class WantRun(Message, frozen=True, kw_only=True):
 
     `host` is where it shall live; on a worker `lease_seconds` is how long it may live without word from the server
     (None: policy `hold`, for ever), and `checkpoint_signal` is sent to it when two thirds of that have passed.
+    `lease_until` is where that time ends as things stand (CLOCK_BOOTTIME of the host, seconds); RenewLeases moves it.
     """
 
     run: RunSpec
@@ -42,6 +43,17 @@ class WantRun(Message, frozen=True, kw_only=True):
     host: str = LOCAL_HOST
     lease_seconds: float | None = None
     checkpoint_signal: str | None = None
+    lease_until: float | None = None
+
+
+class RenewLeases(Message, frozen=True, kw_only=True):
+    """The server was heard: these runs may live until then. From: the worker's agent. To: ProcessKeeper.
+
+    `until` is fence → CLOCK_BOOTTIME of this host, in seconds. A run that has no lease is left without one, an
+    earlier time than the known one changes nothing. Repeat: harmless.
+    """
+
+    until: dict[int, float]
 
 
 class WantStop(Message, frozen=True, kw_only=True):
