@@ -59,7 +59,8 @@ class CloseHolds(msgspec.Struct, frozen=True, tag=True):
 class EventRow(msgspec.Struct, frozen=True, tag=True):
     """One line of the append-only story. `kind` is `job_submitted`, `job_started`, … (see `model/story.py`).
 
-    `user_id` is whose event it is (who may see it; None = everybody), `by` who did it.
+    `user_id` is whose event it is (who may see it; None = everybody), `by` who did it: the name of user `by_user_id`,
+    with the token `token_id`, from `address`. All empty for what gpuyard did by itself.
     """
 
     id: int
@@ -70,6 +71,9 @@ class EventRow(msgspec.Struct, frozen=True, tag=True):
     by: str = ""
     data: dict[str, Any] = {}
     cause: str = ""
+    by_user_id: int | None = None
+    token_id: int | None = None
+    address: str = ""
 
 
 class RememberKey(msgspec.Struct, frozen=True, tag=True):

@@ -21,7 +21,7 @@ from gpuyard.actors.store.columns import from_json, job_from
 from gpuyard.actors.store.reads import JOBS, attempts_of, one_read
 
 WAITING: Final = (Status.BLOCKED, Status.PENDING)
-EVENTS: Final = "SELECT id, at, kind, job_id, user_id, who, data, cause FROM event"
+EVENTS: Final = "SELECT id, at, kind, job_id, user_id, who, data, cause, by_user_id, token_id, address FROM event"
 EVENTS_AFTER: Final = f"{EVENTS} WHERE id > ? ORDER BY id LIMIT ?"
 EVENTS_OF: Final = f"{EVENTS} WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?"
 RUNS_PER_CONFIG: Final = 50
@@ -78,9 +78,19 @@ def run_times(connection: sqlite3.Connection, config_names: tuple[str, ...]) -> 
 
 
 def event_from(row: tuple[Any, ...]) -> EventRow:
-    id_, at, kind, job_id, user_id, who, data, cause = row
+    id_, at, kind, job_id, user_id, who, data, cause, by_user_id, token_id, address = row
     return EventRow(
-        id=id_, at=epoch(at), kind=kind, job_id=job_id, user_id=user_id, by=who, data=from_json(data), cause=cause
+        id=id_,
+        at=epoch(at),
+        kind=kind,
+        job_id=job_id,
+        user_id=user_id,
+        by=who,
+        data=from_json(data),
+        cause=cause,
+        by_user_id=by_user_id,
+        token_id=token_id,
+        address=address,
     )
 
 

@@ -122,7 +122,8 @@ GpuHold.add_index(
 
 
 class Event(Model):
-    """One line of the append-only story. `user_id` is whose event it is, `who` did it."""
+    """One line of the append-only story. `user_id` is whose event it is, `who` did it (user `by_user_id`, with the
+    token `token_id`, from `address`)."""
 
     id = IntegerField(primary_key=True)
     at = TextField()
@@ -132,6 +133,9 @@ class Event(Model):
     who = TextField(default="")
     data = TextField(default="{}")
     cause = TextField(default="")
+    by_user_id = IntegerField(null=True)
+    token_id = IntegerField(null=True)
+    address = TextField(default="")
 
     class Meta:
         table_name = "event"
@@ -174,19 +178,23 @@ class Team(Model):
 
 
 class User(Model):
+    """A row stays when its user is deleted: ids are never given twice."""
+
     id = IntegerField(primary_key=True)
     username = TextField(unique=True)
     level = TextField()
     team_id = TextField(null=True)
     created_at = TextField()
     disabled_at = TextField(null=True)
+    password_hash = TextField(null=True)
+    deleted_at = TextField(null=True)
 
     class Meta:
         table_name = "user"
 
 
 class Token(Model):
-    """`digest` is the SHA-256 of a token; the token itself is never stored."""
+    """`digest` is the SHA-256 of a token; the token itself is never stored. `scopes` is a JSON array."""
 
     id = IntegerField(primary_key=True)
     user_id = IntegerField(index=True)
@@ -195,6 +203,9 @@ class Token(Model):
     created_at = TextField()
     last_used_at = TextField(null=True)
     revoked_at = TextField(null=True)
+    scopes = TextField(default='["read","submit","admin"]')
+    expires_at = TextField(null=True)
+    created_by = IntegerField(null=True)
 
     class Meta:
         table_name = "token"

@@ -57,7 +57,10 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
 INSERT_JOB: Final = _insert("queue", JOB_COLUMNS)
 INSERT_SPEC: Final = _insert("job_spec", ("id", "spec"))
 INSERT_ATTEMPT: Final = _insert("attempt", ATTEMPT_COLUMNS)
-INSERT_EVENT: Final = _insert("event", ("id", "at", "kind", "job_id", "user_id", "who", "data", "cause"))
+INSERT_EVENT: Final = _insert(
+    "event",
+    ("id", "at", "kind", "job_id", "user_id", "who", "data", "cause", "by_user_id", "token_id", "address"),
+)
 INSERT_KEY: Final = _insert("idempotency", ("user_id", "key", "digest", "job_ids", "at"))
 OPEN_HOLD: Final = _insert("gpu_hold", ("host", "uuid", "gpu_index", "fence", "opened_at"))
 PLACED: Final = "UPDATE queue SET allocated_gpus = ? WHERE job_id = ?"
@@ -178,8 +181,13 @@ def _close_holds(connection: sqlite3.Connection, row: CloseHolds) -> None:
 
 
 def _add_event(connection: sqlite3.Connection, row: EventRow) -> None:
-    data = to_json(row.data)
-    _run(connection, INSERT_EVENT, (row.id, iso(row.at), row.kind, row.job_id, row.user_id, row.by, data, row.cause))
+    whose = (row.job_id, row.user_id, row.by)
+    said = (to_json(row.data), row.cause)
+    _run(
+        connection,
+        INSERT_EVENT,
+        (row.id, iso(row.at), row.kind, *whose, *said, row.by_user_id, row.token_id, row.address),
+    )
 
 
 def _remember(connection: sqlite3.Connection, row: RememberKey) -> None:
