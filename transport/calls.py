@@ -26,6 +26,8 @@ EVERY_ACTOR: Final = frozenset(
         names.WORKERS,
         names.CLOUD,
         names.LINK,
+        names.GATEWAY,
+        names.BULK,
     }
 )
 
@@ -71,6 +73,8 @@ BY_ACTOR: dict[str, Calls] = {
     names.CLOUD: {c.ListProviders: list[v.ProviderView]},
     names.WORKERS: {c.ListWorkers: list[v.WorkerView]},
     names.LINK: {c.GetActorStats: v.ActorStats},
+    names.GATEWAY: {c.GetGatewayStats: v.GatewayStats},
+    names.BULK: {c.GetGatewayStats: v.GatewayStats},
 }
 
 

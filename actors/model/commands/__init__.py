@@ -26,6 +26,13 @@ from gpuyard.actors.model.commands.history import (
     ReadLog as ReadLog,
 )
 from gpuyard.actors.model.commands.link import GetActorStats as GetActorStats, Publish as Publish
+from gpuyard.actors.model.commands.peers import (
+    CallPeer as CallPeer,
+    GetGatewayStats as GetGatewayStats,
+    IssueToken as IssueToken,
+    SendHeartbeat as SendHeartbeat,
+    TellPeer as TellPeer,
+)
 from gpuyard.actors.model.commands.queue import (
     CancelJob as CancelJob,
     CancelJobs as CancelJobs,

@@ -45,10 +45,12 @@ class WorkerFacts(Message, frozen=True, kw_only=True):
 class PeerSaid(Message, frozen=True, kw_only=True):
     """A frame of a worker, decoded and authenticated by its key. From: the gateway. To: WorkerRegistry.
 
-    `user_id` is the ZAP User-Id of the key, `route` the connection it came on, `address` the peer's.
+    `user_id` is what AllowKeys names the key, `route` the connection it came on, `address` the peer's (IP), `key` the
+    public key itself (Z85).
     """
 
     user_id: str
     route: bytes
     said: Heartbeat
     address: str = ""
+    key: str = ""

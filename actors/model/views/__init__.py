@@ -16,6 +16,7 @@ from gpuyard.actors.model.views.history import (
     LogChunk as LogChunk,
 )
 from gpuyard.actors.model.views.link import ActorStats as ActorStats
+from gpuyard.actors.model.views.peers import GatewayStats as GatewayStats, TokenIssued as TokenIssued
 from gpuyard.actors.model.views.queue import (
     Entry as Entry,
     Forecast as Forecast,
