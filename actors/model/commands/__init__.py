@@ -10,6 +10,8 @@ from gpuyard.actors.model.commands.fleet import (
     AllowKeys as AllowKeys,
     ListWorkers as ListWorkers,
     SendToPeer as SendToPeer,
+    WantAgain as WantAgain,
+    WatchWorkers as WatchWorkers,
 )
 from gpuyard.actors.model.commands.gpus import (
     SetGpuAside as SetGpuAside,

@@ -10,6 +10,16 @@ class ListWorkers(Message, frozen=True, kw_only=True):
     """From: Frontend. To: WorkerRegistry. Reply: list of WorkerView. Repeat: harmless."""
 
 
+class WatchWorkers(Message, frozen=True, kw_only=True):
+    """Tell WorkerFacts of all workers now, and on every change from now on. From: Scheduler, at its start and after a
+    rebuild. To: WorkerRegistry. Repeat: harmless."""
+
+
+class WantAgain(Message, frozen=True, kw_only=True):
+    """Tell every run that shall be on a worker again: WantRun and WantStop, then WantedComplete. From: WorkerRegistry,
+    at its start. To: Scheduler. Repeat: harmless."""
+
+
 class AllowKeys(Message, frozen=True, kw_only=True):
     """The whole allow-list: CURVE public key (Z85) → ZAP User-Id. From: WorkerRegistry. To: the gateway.
 

@@ -13,7 +13,8 @@ class WorkerFact(Message, frozen=True, kw_only=True):
     `facts` are its GPUs as of `observed_at` (the server's `clock.monotonic()`), `at_once` as in GpuFacts. `order`
     is the order of registration, `max_jobs` how many jobs it takes at once (None: as many as its GPUs hold),
     `cpu_count` its cores. `takes_work` is False for one of an older version, a refused or a leaving one. `unreachable`
-    are fences of runs whose lease is in doubt.
+    are fences of runs whose lease is in doubt. `facts` are good for a placement for `fresh_seconds` (some heartbeats).
+    `heard_at` is when it was last heard (epoch seconds, None: never), `why` says why it takes no work, if it does not.
     """
 
     worker_id: str
@@ -30,16 +31,22 @@ class WorkerFact(Message, frozen=True, kw_only=True):
     takes_work: bool = True
     unreachable: tuple[int, ...] = ()
     ephemeral: bool = False
+    fresh_seconds: float = 30.0
+    heard_at: float | None = None
+    why: str = ""
 
 
 class WorkerFacts(Message, frozen=True, kw_only=True):
     """The workers as the registry knows them. From: WorkerRegistry. To: Scheduler. Newest `revision` wins.
 
-    Told on change, and at each beat for workers whose facts are fresh.
+    Told on change, and at each beat for workers whose facts are fresh. With `partial` the workers that are not named
+    are as they were, but for those in `gone`; without it, all that are not named are gone.
     """
 
     revision: int
     workers: tuple[WorkerFact, ...] = ()
+    partial: bool = False
+    gone: tuple[str, ...] = ()
 
 
 class PeerSaid(Message, frozen=True, kw_only=True):
