@@ -61,7 +61,16 @@ def iso_or_none(at: float | None) -> str | None:
     return None if at is None else iso(at)
 
 
+def utc_day(at: float) -> str:
+    """The UTC day of `at` (epoch seconds), `2026-11-22`."""
+    return iso(at)[:10]
+
+
 def epoch(text: str) -> float:
     """Epoch seconds of an ISO-8601 time; one without an offset is taken as UTC. Raises ValueError."""
     parsed = datetime.fromisoformat(text)
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def epoch_or_none(text: str | None) -> float | None:
+    return None if text is None else epoch(text)

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from gpuyard.actors.model.approvals import Approval, ApprovalRule
 from gpuyard.actors.model.attempt import Attempt
 from gpuyard.actors.model.job import Job
+from gpuyard.actors.model.registers import AppendAudit, DropRecord, PutRecord
 
 
 class InsertJob(msgspec.Struct, frozen=True, tag=True):
@@ -93,6 +95,21 @@ class PutSetting(msgspec.Struct, frozen=True, tag=True):
     value: Any
 
 
+class AddUsage(msgspec.Struct, frozen=True, tag=True):
+    """Add what an attempt used to the sums of a UTC day (`2026-11-22`), user, team ("" for none) and place.
+
+    Milliseconds; `gpu_ms` is the run's time times its GPUs. Never repeated: it stands in the commit of the end.
+    """
+
+    day: str
+    user_id: int
+    team_id: str
+    place: str
+    runs: int
+    run_ms: int
+    gpu_ms: int
+
+
 class DeleteJobRow(msgspec.Struct, frozen=True, tag=True):
     """Delete one terminal job with its attempts and holds. Result: Deleted."""
 
@@ -119,6 +136,10 @@ Row = (
     | EventRow
     | RememberKey
     | PutSetting
+    | PutRecord
+    | DropRecord
+    | AppendAudit
+    | AddUsage
     | DeleteJobRow
     | DeleteFinished
 )
@@ -161,7 +182,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `jobs` are the active ones, `attempts` the live ones (with every attempt that still has an open hold),
     `next_*` the smallest unused numbers; `next_fence` is the `n` of `ids.make_fence`. `waits` are the seconds
-    that the last started jobs waited (at most 100), `counts` all stored jobs by status.
+    that the last started jobs waited (at most 100), `counts` all stored jobs by status. `approvals` are those that
+    wait; `submits` are (UTC day, user, jobs submitted on it) of the last two days, `let_in` the users
+    of whom a job was ever let into the queue.
     """
 
     db_id: str
@@ -177,3 +200,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     waits: tuple[float, ...] = ()
     keys: tuple[StoredKey, ...] = ()
+    rules: tuple[ApprovalRule, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    submits: tuple[tuple[str, int, int], ...] = ()
+    let_in: tuple[int, ...] = ()

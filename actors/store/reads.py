@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from gpuyard.actors.model.approvals import Approval, ApprovalRule, Decision, RuleType
 from gpuyard.actors.model.attempt import Attempt
-from gpuyard.actors.model.clock import epoch, iso
+from gpuyard.actors.model.clock import epoch, epoch_or_none, iso, utc_day
 from gpuyard.actors.model.commit import Hold, Snapshot, StoredKey
 from gpuyard.actors.model.job import Status
 from gpuyard.actors.store import identity
@@ -35,6 +36,20 @@ STARTED: Final = (
     " WHERE a.number = 1 AND a.started_at IS NOT NULL ORDER BY a.fence DESC LIMIT ?"
 )
 KEYS: Final = "SELECT user_id, key, digest, job_ids, at FROM idempotency WHERE at >= ? ORDER BY at"
+RULES: Final = (
+    "SELECT id, name, type, condition, threshold, enabled, required_approver_level, exempt_levels, precedence"
+    " FROM approval_rule"
+)
+APPROVALS: Final = (
+    "SELECT id, job_id, user_id, status, requested_at, reason, config_name, estimated_cost, rule_id, rule_name,"
+    " required_approver_level, decided_by, decided_at, decision_reason FROM approval"
+)
+PENDING_APPROVALS: Final = f"{APPROVALS} WHERE status = 'pending' ORDER BY id"
+SUBMITS: Final = (
+    "SELECT substr(at, 1, 10) AS day, user_id, count(*) FROM event INDEXED BY event_submitted"
+    " WHERE kind = 'job_submitted' AND at >= ? AND user_id IS NOT NULL GROUP BY day, user_id"
+)
+DAY: Final = 86_400.0
 
 
 @contextmanager
@@ -66,6 +81,10 @@ def snapshot(connection: sqlite3.Connection, db_id: str, db_epoch: int, now: flo
             counts=_counts(connection),
             waits=_waits(connection),
             keys=tuple(_key(row) for row in connection.execute(KEYS, (iso(now - KEY_SECONDS),))),
+            rules=tuple(_rule(row) for row in connection.execute(RULES)),
+            approvals=tuple(approval_from(row) for row in connection.execute(PENDING_APPROVALS)),
+            submits=tuple(connection.execute(SUBMITS, (utc_day(now - DAY),))),
+            let_in=tuple(user_id for (user_id,) in connection.execute("SELECT user_id FROM submitter")),
         )
 
 
@@ -102,3 +121,41 @@ def _hold(row: tuple[Any, ...]) -> Hold:
 def _key(row: tuple[Any, ...]) -> StoredKey:
     user_id, key, digest, job_ids, at = row
     return StoredKey(user_id=user_id, key=key, digest=digest, job_ids=tuple(from_json(job_ids)), at=epoch(at))
+
+
+def _rule(row: tuple[Any, ...]) -> ApprovalRule:
+    id_, name, type_, condition, threshold, enabled, approver, exempt, precedence = row
+    return ApprovalRule(
+        id=id_,
+        name=name,
+        type=RuleType(type_),
+        # Its column says `{}` where nothing was said.
+        condition="" if condition == "{}" else condition,
+        threshold=threshold,
+        enabled=bool(enabled),
+        required_approver_level=approver,
+        exempt_levels=tuple(from_json(exempt)),
+        precedence=precedence,
+    )
+
+
+def approval_from(row: tuple[Any, ...]) -> Approval:
+    """An approval from APPROVALS. Raises ValueError as `job_from` does."""
+    (id_, job_id, user_id, status, requested, reason, config_name, cost, rule_id, rule_name, level, by, decided,
+     why) = row  # fmt: skip
+    return Approval(
+        id=id_,
+        job_id=job_id,
+        user_id=user_id or 0,
+        status=Decision(status),
+        requested_at=epoch(requested),
+        reason=reason,
+        config_name=config_name,
+        estimated_cost=cost,
+        rule_id=rule_id,
+        rule_name=rule_name,
+        required_approver_level=level,
+        decided_by=by,
+        decided_at=epoch_or_none(decided),
+        decision_reason=why,
+    )

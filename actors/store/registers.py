@@ -19,7 +19,15 @@ from gpuyard.actors.store import tables
 from gpuyard.actors.store.columns import tame_text, to_json
 
 REGISTERS: Final[dict[str, type[Model]]] = {
-    model._meta.table_name: model for model in (tables.Team, tables.User, tables.Token, tables.ApprovalRule)
+    model._meta.table_name: model
+    for model in (
+        tables.Team,
+        tables.User,
+        tables.Token,
+        tables.ApprovalRule,
+        tables.Approval,
+        tables.Submitter,
+    )
 }
 
 AUDIT_COLUMNS: Final = (

@@ -142,6 +142,7 @@ class Event(Model):
 
 
 Event.add_index(Event.index(Event.job_id, where=SQL("job_id IS NOT NULL"), name="event_job_id"))
+Event.add_index(Event.index(Event.at, Event.user_id, where=SQL("kind = 'job_submitted'"), name="event_submitted"))
 
 
 class Idempotency(Model):
@@ -220,9 +221,62 @@ class ApprovalRule(Model):
     enabled = IntegerField(default=1)
     required_approver_level = TextField(default="admin")
     exempt_levels = TextField(default="[]")
+    precedence = IntegerField(default=0)
 
     class Meta:
         table_name = "approval_rule"
+
+
+class Approval(Model):
+    """What was decided on a blocked job, and by whom; kept when the job is not."""
+
+    id = IntegerField(primary_key=True)
+    job_id = TextField(unique=True)
+    user_id = IntegerField(null=True)
+    config_name = TextField(null=True)
+    estimated_cost = FloatField(default=0.0)
+    status = TextField(default="pending")
+    requested_at = TextField()
+    reason = TextField(default="")
+    rule_id = IntegerField(null=True)
+    rule_name = TextField(null=True)
+    required_approver_level = TextField(default="admin")
+    decided_by = TextField(null=True)
+    decided_at = TextField(null=True)
+    decision_reason = TextField(null=True)
+
+    class Meta:
+        table_name = "approval"
+
+
+Approval.add_index(Approval.index(Approval.status, Approval.id, name="approval_status"))
+
+
+class Submitter(Model):
+    """A user of whom a job was ever let into the queue, and when the first one was."""
+
+    user_id = IntegerField(primary_key=True)
+    first_at = TextField()
+
+    class Meta:
+        table_name = "submitter"
+
+
+class Usage(Model):
+    """Sums of ended attempts: a UTC day, user, team ('' for none) and place (local, worker, cloud)."""
+
+    day = TextField()
+    user_id = IntegerField()
+    team_id = TextField(default="")
+    place = TextField()
+    runs = IntegerField(default=0)
+    run_ms = IntegerField(default=0)
+    gpu_ms = IntegerField(default=0)
+
+    class Meta:
+        table_name = "usage"
+        primary_key = CompositeKey("day", "user_id", "team_id", "place")
+        without_rowid = True
 
 
 class Audit(Model):
@@ -244,5 +298,6 @@ class Audit(Model):
 
 
 ALL: Final[tuple[type[Model], ...]] = (
-    Queue, Spec, Attempt, GpuHold, Event, Idempotency, Setting, Team, User, Token, ApprovalRule, Audit,
+    Queue, Spec, Attempt, GpuHold, Event, Idempotency, Setting, Team, User, Token, ApprovalRule, Approval,
+    Submitter, Usage, Audit,
 )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 from gpuyard.actors.model.attempt import LOCAL_HOST, Attempt
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commit import (
+    AddUsage,
     CloseHolds,
     Deleted,
     DeleteFinished,
@@ -29,8 +30,10 @@ from gpuyard.actors.model.commit import (
     UpdateJob,
 )
 from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
+from gpuyard.actors.model.errors import InvalidInput
 from gpuyard.actors.model.job import Job
-from gpuyard.actors.store import deletes
+from gpuyard.actors.model.registers import AppendAudit, DropRecord, PutRecord
+from gpuyard.actors.store import deletes, registers
 from gpuyard.actors.store.columns import (
     ATTEMPT_COLUMNS,
     JOB_COLUMNS,
@@ -68,6 +71,11 @@ PLACED_BY: Final = "UPDATE queue SET allocated_gpus = ?, provider = ? WHERE job_
 CLOSE_ALL: Final = "UPDATE gpu_hold SET closed_at = ? WHERE fence = ? AND closed_at IS NULL"
 CLOSE_ONE: Final = CLOSE_ALL + " AND uuid = ?"
 DROP_KEYS: Final = "DELETE FROM idempotency WHERE at < ?"
+ADD_USAGE: Final = (
+    f"{_insert('usage', ('day', 'user_id', 'team_id', 'place', 'runs', 'run_ms', 'gpu_ms'))}"
+    " ON CONFLICT (day, user_id, team_id, place) DO UPDATE SET runs = runs + excluded.runs,"
+    " run_ms = run_ms + excluded.run_ms, gpu_ms = gpu_ms + excluded.gpu_ms"
+)
 PUT_SETTING: Final = (
     "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
@@ -120,6 +128,11 @@ def _apply(connection: sqlite3.Connection, row: Row) -> Deleted | None:
             _remember(connection, row)
         case PutSetting():
             _put(connection, row)
+        case AddUsage():
+            values = (row.day, row.user_id, row.team_id, row.place, row.runs, row.run_ms, row.gpu_ms)
+            _run(connection, ADD_USAGE, values)
+        case PutRecord() | DropRecord() | AppendAudit():
+            _record(connection, row)
         case DeleteJobRow():
             return deletes.delete_job(connection, row.job_id)
         case DeleteFinished():
@@ -193,6 +206,13 @@ def _add_event(connection: sqlite3.Connection, row: EventRow) -> None:
 def _remember(connection: sqlite3.Connection, row: RememberKey) -> None:
     connection.execute(DROP_KEYS, (iso(row.at - KEY_SECONDS),))
     _run(connection, INSERT_KEY, (row.user_id, row.key, row.digest, to_json(row.job_ids), iso(row.at)))
+
+
+def _record(connection: sqlite3.Connection, row: PutRecord | DropRecord | AppendAudit) -> None:
+    try:
+        registers.write(connection, (row,))
+    except InvalidInput as error:
+        raise GuardFailed(error.detail) from None
 
 
 def _put(connection: sqlite3.Connection, row: PutSetting) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from gpuyard.actors.model.attempt import GpuRef, Phase
 from gpuyard.actors.model.commands import Commit
 from gpuyard.actors.model.commit import (
+    AddUsage,
     CloseHolds,
     EventRow,
     InsertAttempt,
@@ -25,6 +26,7 @@ from gpuyard.actors.model.commit import (
 )
 from gpuyard.actors.model.ids import make_fence
 from gpuyard.actors.model.job import JobSpec, Status, Target
+from gpuyard.actors.model.registers import PutRecord
 from gpuyard.actors.store import groups
 from gpuyard.actors.store.database import Database
 from gpuyard.actors.store.schema import APPLICATION_ID
@@ -77,6 +79,13 @@ def rows() -> list[Row]:
                  data={"gpus": [1, 0]}, cause="req-1"),
         RememberKey(2, "key-1", "d" * 64, ("job000004",), T0 + 4),
         PutSetting("limits", {"max_concurrent": 7, "local_gpu_max_concurrent": None}),
+        PutRecord("approval_rule", {"id": 3, "name": "dear", "type": "cost_exceeds", "threshold": 50.0,
+                                    "required_approver_level": "lead", "exempt_levels": ["admin"], "precedence": 2}),
+        PutRecord("approval", {"id": 6, "job_id": "job000006", "user_id": 1, "requested_at": "2023-11-14T22:13:26.000Z",
+                               "reason": "Rule dear", "rule_id": 3, "rule_name": "dear"}),
+        PutRecord("submitter", {"user_id": 1, "first_at": "2023-11-14T22:13:21.000Z"}),
+        AddUsage("2023-11-14", 1, "", "local", 1, 51_000, 51_000),
+        AddUsage("2023-11-14", 1, "", "local", 1, 52_000, 52_000),
     ]  # fmt: skip
 
 

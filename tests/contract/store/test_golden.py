@@ -67,6 +67,18 @@ def test_an_old_database_opens_with_all_that_is_active(path: Path) -> None:
     assert (state.next_job, state.next_seq, state.next_event) == (7, 7, 5)
 
 
+def test_what_waited_and_what_was_used_before_there_were_rules_is_taken_over(path: Path) -> None:
+    with opened(path) as database:
+        state = database.snapshot(T0 + 3600)
+        used = database.connection.execute("SELECT * FROM usage").fetchall()
+    [approval] = state.approvals
+    assert (approval.id, approval.job_id, approval.requested_at) == (6, "job000006", T0 + 6)
+    assert approval.required_approver_level == "admin" and approval.reason
+    assert used == [("2023-11-14", 1, "", "local", 2, 103_000, 103_000)]
+    assert 1 in state.let_in
+    assert state.submits == (("2023-11-14", 1, 3),)
+
+
 def test_an_old_history_is_read(path: Path) -> None:
     with opened(path):
         reader = Reader(path)

@@ -72,7 +72,7 @@ def test_models_say_what_the_migrations_built() -> None:
     assert difference.drop_indexes == []
     # A UNIQUE in the table itself has no index that the comparison could see.
     uniques = {(index.table, *index.columns) for index in difference.add_indexes if index.unique and index.columns}
-    assert uniques == {("queue", "job_id"), ("user", "username"), ("token", "digest")}
+    assert uniques == {("queue", "job_id"), ("user", "username"), ("token", "digest"), ("approval", "job_id")}
     assert len(difference.add_indexes) == len(uniques)
 
 
