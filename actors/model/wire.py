@@ -49,7 +49,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     `session` names this life of the worker's process, `incarnation` this life of its host; `n` grows within a
     session. `sent_at` is the worker's CLOCK_BOOTTIME, which the Sync echoes: a lease counts from there. `db_id` and
     `db_epoch` are those of the server that it last obeyed ("" and 0 at first). `attempts` holds every run that the
-    worker knows and that is not acknowledged, by fence. `leaving`: it takes no new work and ends soon.
+    worker knows and that is not acknowledged, by fence. `leaving`: it takes no new work and ends soon. `journal` names
+    the worker's journal: another process of the same host and journal can only be this one's successor.
     """
 
     protocol: int = PROTOCOL
@@ -69,6 +70,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     max_jobs: int | None = None
     cpu_count: int = 0
     leaving: bool = False
+    journal: str = ""
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,7 +97,8 @@ class Sync(Message, frozen=True, kw_only=True):
     that the worker runs and that is not in it is an orphan: it keeps running. `complete` is False while the server
     has not yet read its own store: then `want` may lack fences. `ack` are fences whose end (and release) is durable:
     they may be forgotten. `refused` says in words why this worker gets no work (clone, version, deleted); `leave`
-    tells an ephemeral one that has done its job to end. `heartbeat_seconds` is the beat asked for.
+    tells an ephemeral one that has done its job to end. `heartbeat_seconds` is the beat asked for. `seq` grows with
+    each Sync of a session: of two that echo the same heartbeat the higher one is newer.
     """
 
     protocol: int = PROTOCOL
@@ -110,3 +113,4 @@ class Sync(Message, frozen=True, kw_only=True):
     leave: bool = False
     heartbeat_seconds: float = 10.0
     complete: bool = True
+    seq: int = 0
