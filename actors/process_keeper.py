@@ -21,15 +21,17 @@ from gpuyard.actors.keeper.crew import Crew
 from gpuyard.actors.keeper.descriptors import Descriptors
 from gpuyard.actors.keeper.folders import Folders
 from gpuyard.actors.keeper.keeperless import Keeperless
+from gpuyard.actors.keeper.leases import Leases
 from gpuyard.actors.keeper.order import compose
 from gpuyard.actors.keeper.ports import Ports
 from gpuyard.actors.keeper.program import cgroup
-from gpuyard.actors.keeper.run import Run, Stage, told, unheard_end
+from gpuyard.actors.keeper.program.life import TOO_LATE
+from gpuyard.actors.keeper.run import Run, Stage, told, unheard_end, unseen
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.keeper.sockets import ask_to_stop
 from gpuyard.actors.keeper.tidy import STEP, Tidier
-from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import ForgetRun, PurgeRuns, Ready, RunSpec, WantedComplete, WantRun, WantStop
+from gpuyard.actors.keeper.timers import Look, MindLeases, StartZygote, Tidy
+from gpuyard.actors.model import commands as c, names
 from gpuyard.actors.model.events import AttemptStarted, OrphanSeen, RunsAdopted
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.procfs import boot_id
@@ -37,20 +39,6 @@ from gpuyard.actors.procfs import boot_id
 log = logging.getLogger("gpuyard.keeper")
 
 KEEPER_KILLED = "keeper killed, exit code unknown"
-
-
-class StartZygote(Message, frozen=True, kw_only=True):
-    """From: the actor's own timer, after the zygote has died. Repeat: harmless."""
-
-
-class Look(Message, frozen=True, kw_only=True):
-    """Look at a run without a keeper. From: the actor's own timer. Repeat: harmless."""
-
-    fence: int
-
-
-class Tidy(Message, frozen=True, kw_only=True):
-    """Files to remove, off the way of starts. From: the actor's own timer. Repeat: harmless."""
 
 
 class ProcessKeeper(Actor):
@@ -69,6 +57,13 @@ class ProcessKeeper(Actor):
         self._complete = False  # WantedComplete has come: what is not wanted is an orphan
         self._tidier = Tidier(self._folders, lambda fence: fence in self._runs or self.crew.is_at(fence))
         self._tidy_due = False
+        self._leases = Leases(
+            self._folders,
+            settings,
+            wake_in=lambda seconds: self.inbox.after(seconds, MindLeases()),
+            never=lambda run: self._never_now(run, "lost", TOO_LATE),
+            look=lambda run: self._look_in(run, 0.0),
+        )
 
     @property
     def crew(self) -> Crew:
@@ -103,16 +98,19 @@ class ProcessKeeper(Actor):
         match message:
             case FdReady(fd=fd):
                 self._descriptors.ready(fd)
-            case WantRun(run=spec, started=started):
-                self._want(spec, started)
-            case WantStop(fence=fence, reason=reason):
+            case c.WantRun():
+                self._want(message)
+            case c.RenewLeases(until=until):
+                for fence, moment in until.items():
+                    self._leases.renew(self._runs.get(fence), moment)
+            case c.WantStop(fence=fence, reason=reason):
                 self._want_stop(fence, reason)
-            case ForgetRun(fence=fence):
+            case c.ForgetRun(fence=fence):
                 self._forget(fence)
-            case PurgeRuns(fences=fences):
+            case c.PurgeRuns(fences=fences):
                 self._tidier.purge(fences)
                 self._tidy_soon()
-            case WantedComplete(fences=fences):
+            case c.WantedComplete(fences=fences):
                 self._wanted_complete(fences)
             case Tick():
                 self._tick()
@@ -122,7 +120,9 @@ class ProcessKeeper(Actor):
                 self._look(fence)
             case Tidy():
                 self._tidy()
-            case Ready():
+            case MindLeases():
+                self._leases.mind(self._runs.values())
+            case c.Ready():
                 return True
             case _:
                 return self.unsupported(message)
@@ -130,24 +130,27 @@ class ProcessKeeper(Actor):
 
     # --- what is wanted ---
 
-    def _want(self, spec: RunSpec, started: bool) -> None:
-        run = self._known(spec.fence, look=started or self._folders.may_exist(spec.fence))
-        if run is None and started:
-            run = self._never(_unseen(spec), "lost", "no trace of the run is left")
+    def _want(self, want: c.WantRun) -> None:
+        spec = want.run
+        run = self._known(spec.fence, look=want.started or self._folders.may_exist(spec.fence))
+        if run is None and want.started:
+            run = self._never(unseen(spec), "lost", "no trace of the run is left")
         elif run is None:
-            run = self._order(spec)
+            run = self._order(spec, self._leases.terms(want))
         else:
+            self._leases.renew(run, want.lease_until)
             self._report(run)
         run.wanted = True
 
-    def _order(self, spec: RunSpec) -> Run:
+    def _order(self, spec: c.RunSpec, terms: news.Terms | None) -> Run:
         try:
             port = self._ports.lease(spec.fence)
         except OSError as error:
-            return self._never(_unseen(spec), "start_failed", str(error))
-        order = compose(spec, self._settings, port)
-        run = self._runs[spec.fence] = _unseen(spec)
+            return self._never(unseen(spec), "start_failed", str(error))
+        order = compose(spec, self._settings, port, terms)
+        run = self._runs[spec.fence] = unseen(spec)
         run.order = order
+        self._leases.ordered(run, terms)
         self.crew.give(order)
         return run
 
@@ -162,9 +165,7 @@ class ProcessKeeper(Actor):
         if run.stage is Stage.ENDED or run.stop_reason is None:
             return
         if run.stage is Stage.ORDERED:
-            self._never(run, "cancelled", run.stop_reason)
-            if run.stage is Stage.ORDERED:
-                self._examine(run)
+            self._never_now(run, "cancelled", run.stop_reason)
             return
         grace = self._settings.stop_grace_seconds
         if run.record is not None and run.stage is Stage.LIVE:
@@ -181,6 +182,11 @@ class ProcessKeeper(Actor):
         if self._folders.bury(run.fence, msgspec.to_builtins(record)):
             self._ended(run, record)
         return run
+
+    def _never_now(self, run: Run, exit_class: str, message: str) -> None:
+        self._never(run, exit_class, message)
+        if run.stage is Stage.ORDERED:
+            self._examine(run)
 
     def _forget(self, fence: int) -> None:
         run = self._runs.get(fence)
@@ -231,6 +237,7 @@ class ProcessKeeper(Actor):
             self._ports.keep(run.fence, record.port)
         self._report(run)
         self._ask_stop(run)
+        self._leases.keep(run)
         self._ports.look_ahead()
 
     def _watch_keeper(self, run: Run, record: news.RunRecord) -> None:
@@ -297,6 +304,7 @@ class ProcessKeeper(Actor):
                 self._descriptors.watch(run.keeperless.program, lambda: self._program_ended(run))
             self._report(run)
             self._ask_stop(run)
+            self._leases.keep(run)
         self._look_in(run, 0.0)
 
     def _program_ended(self, run: Run) -> None:
@@ -321,7 +329,7 @@ class ProcessKeeper(Actor):
         elif (end := self._folders.exit_record(fence)) is not None:
             self._ended(run, end)
         else:
-            self._lost(run, KEEPER_KILLED)
+            self._lost(run, run.lapse or KEEPER_KILLED)
 
     def _lost(self, run: Run, message: str) -> None:
         record = unheard_end(run.fence, run.job_id, "lost", message, self.clock.now(), run.record)
@@ -388,7 +396,3 @@ class ProcessKeeper(Actor):
                 self._descriptors.unwatch(run.keeperless.program)
             run.keeperless.close()
             run.keeperless = None
-
-
-def _unseen(spec: RunSpec) -> Run:
-    return Run(fence=spec.fence, stage=Stage.ORDERED, job_id=spec.job_id)

@@ -53,6 +53,16 @@ def start_time(pid: int) -> int | None:
     return found.start if found else None
 
 
+def catches(pid: int, number: int) -> bool:
+    """Has this process a handler for the signal? False when it is gone."""
+    try:
+        status = _read(f"/proc/{pid}/status")
+    except (*GONE, PermissionError):
+        return False
+    at = status.find(b"SigCgt:")
+    return at >= 0 and bool(int(status[at + 7 :].split(maxsplit=1)[0], 16) >> (number - 1) & 1)
+
+
 def pids() -> list[int]:
     """All processes that are visible here."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]

@@ -5,6 +5,16 @@ from __future__ import annotations
 import msgspec
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease as the run was ordered with it: it ends at `until` (CLOCK_BOOTTIME), or later if the file `lease` says
+    so; `seconds` is its whole length, `signal` asks for a checkpoint before the end, `grace` is from TERM to KILL."""
+
+    until: float
+    seconds: float
+    signal: str | None = None
+    grace: float = 0.0
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     """A program was started. A pid and its start time (clock ticks since boot) name a process of that boot."""
 
@@ -21,6 +31,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     gpus: list[str] = []
     port: int | None = None
     cgroup: str | None = None
+    lease: Terms | None = None
 
 
 class ExitRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="exit"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from gpuyard.actors.keeper import environment
+from gpuyard.actors.keeper.news import Terms
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.model.commands import RunSpec
 
 
-def compose(run: RunSpec, settings: KeeperSettings, port: int) -> dict[str, Any]:
+def compose(run: RunSpec, settings: KeeperSettings, port: int, lease: Terms | None = None) -> dict[str, Any]:
     """`env` is what is added to the cleaned environment that the zygote was started with."""
     job_dir = str(settings.jobs / run.job_id)
     return {
@@ -26,4 +29,5 @@ def compose(run: RunSpec, settings: KeeperSettings, port: int) -> dict[str, Any]
         "time_limit": run.time_limit,
         "grace": settings.stop_grace_seconds,
         "log_cap": settings.log_cap_mb << 20,
+        "lease": msgspec.to_builtins(lease),
     }

@@ -13,8 +13,10 @@ from enum import Enum, auto
 from typing import Any
 
 from gpuyard.actors.keeper.keeperless import Keeperless
+from gpuyard.actors.keeper.lease import Lease
 from gpuyard.actors.keeper.news import ExitRecord, RunRecord
 from gpuyard.actors.keeper.program import records
+from gpuyard.actors.model.commands import RunSpec
 from gpuyard.actors.model.events import AttemptExited
 
 
@@ -28,7 +30,8 @@ class Stage(Enum):
 @dataclass(slots=True, kw_only=True)
 class Run:
     """`order` is kept until the run was claimed; `keeper` is a pidfd while it is live; `stop_reason` is set once a
-    stop was asked, `look_at` (monotonic) while a look is due, `wanted` once this database wanted the run."""
+    stop was asked, `look_at` (monotonic) while a look is due, `wanted` once this database wanted the run, `lease`
+    where it has one, and `lapse` the sentence once it was ended for that from here."""
 
     fence: int
     stage: Stage
@@ -41,6 +44,13 @@ class Run:
     stop_reason: str | None = None
     wanted: bool = False
     end: AttemptExited | None = None
+    lease: Lease | None = None
+    lapse: str = ""
+
+
+def unseen(spec: RunSpec) -> Run:
+    """One of which there is nothing but the wish."""
+    return Run(fence=spec.fence, stage=Stage.ORDERED, job_id=spec.job_id)
 
 
 def told(record: ExitRecord) -> AttemptExited:

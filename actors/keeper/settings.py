@@ -13,6 +13,8 @@ class KeeperSettings:
 
     data_dir: Path
     stop_grace_seconds: float = 30.0
+    # The same where a lease has lapsed: the run must be gone before the server gives its job to another host.
+    lapse_grace_seconds: float = 15.0
     log_cap_mb: int = 1024
     python: str = sys.executable
     tick_seconds: float = 5.0

@@ -18,10 +18,12 @@ from typing import Any
 
 from gpuyard.actors.keeper.program import loglimit, memory, records, spare, tree
 from gpuyard.actors.keeper.program.launch import StartFailed, launch
+from gpuyard.actors.keeper.program.lease import Lease, boottime, no_word
 from gpuyard.actors.keeper.program.why import TAIL_BYTES, Why, why
 from gpuyard.actors.procfs import start_time
 
 OUTSIDE = "stopped from outside: its keeper got SIGTERM, as when a machine shuts down"
+TOO_LATE = "no word from the server: the lease had ended before the program could be started"
 
 # What a program leaves behind gets at most this many seconds between TERM and KILL.
 LEFTOVER_GRACE = 5.0
@@ -34,26 +36,38 @@ FIRST_SWEEP, LONGEST_SWEEP = 0.02, 1.0
 def keep(keeper: spare.Keeper, work: spare.Work) -> None:
     """One run, from its order to its last record."""
     desk, order = work
+    lease = Lease(desk.dir_fd, order["lease"]) if order["lease"] else None
     try:
-        pid = launch(order, keeper, desk)
+        if lease and lease.look() == "lapsed":
+            _never(keeper, work, Why("lost", TOO_LATE))
+        else:
+            _live(keeper, work, launch(order, keeper, desk), lease)
     except StartFailed as failure:
-        loglimit.say(desk.log_fd, str(failure))
-        _ended(keeper, work, None, time.time(), None, 0, Why("start_failed", str(failure)))
-    else:
-        started_at = time.time()
-        spare.name_process("gpuyard-keeper")
-        _started(keeper, work, pid, started_at)
-        run = Life(keeper, work, pid)
-        run.watch()
-        code = 128 + run.number if run.number else run.code
-        _ended(keeper, work, started_at, run.ended_at, code, run.number, run.why())
+        _never(keeper, work, Why("start_failed", str(failure)))
+    if lease:
+        lease.close()
     desk.close()
+
+
+def _live(keeper: spare.Keeper, work: spare.Work, pid: int, lease: Lease | None) -> None:
+    started_at = time.time()
+    spare.name_process("gpuyard-keeper")
+    _started(keeper, work, pid, started_at)
+    run = Life(keeper, work, pid, lease)
+    run.watch()
+    code = 128 + run.number if run.number else run.code
+    _ended(keeper, work, started_at, run.ended_at, code, run.number, run.why())
+
+
+def _never(keeper: spare.Keeper, work: spare.Work, why: Why) -> None:
+    loglimit.say(work.desk.log_fd, why.message)
+    _ended(keeper, work, None, time.time(), None, 0, why)
 
 
 class Life:
     """A live run. Waits on its children, its socket and its deadlines; never polls for the end."""
 
-    def __init__(self, keeper: spare.Keeper, work: spare.Work, pid: int) -> None:
+    def __init__(self, keeper: spare.Keeper, work: spare.Work, pid: int, lease: Lease | None = None) -> None:
         desk, order = work
         self.code = 0
         self.number = 0
@@ -77,6 +91,9 @@ class Life:
         self._poll = select.poll()
         self._poll.register(keeper.wake, select.POLLIN)
         self._poll.register(desk.control, select.POLLIN)
+        self._lease = lease
+        if lease:
+            self._poll.register(lease.fd, select.POLLIN)
 
     def watch(self) -> None:
         """Until no process of the run is left."""
@@ -131,6 +148,8 @@ class Life:
         if fd == self._keeper.wake:
             if signal.SIGTERM in os.read(fd, 4096):
                 self._stop("lost", OUTSIDE, self._grace)
+        elif self._lease and fd == self._lease.fd:
+            self._look_at(self._lease)
         elif fd == self._desk.control.fileno():
             link, _ = self._desk.control.accept()
             link.setblocking(False)
@@ -138,6 +157,21 @@ class Life:
             self._poll.register(link, select.POLLIN)
         else:
             self._obey(fd)
+
+    def _look_at(self, lease: Lease) -> None:
+        """Its end has come, or the moment to save a checkpoint, if nothing was heard since."""
+        found = lease.look()
+        silence = lease.seconds - (lease.until - boottime())
+        if found == "lapsed":
+            self._poll.unregister(lease.fd)
+            reason = no_word(silence)
+            loglimit.say(self._desk.log_fd, f"{reason}: the run is stopped")
+            # A keeper that was frozen comes late: another host may be about to start this job.
+            self._stop("lost", reason, max(0.0, lease.until + lease.grace - boottime()))
+        elif found == "checkpoint" and lease.signal and self._alive:
+            count = tree.signal_catchers(signal.Signals[lease.signal])
+            who = "no process of the run handles it" if not count else f"sent to {count} of its processes"
+            loglimit.say(self._desk.log_fd, f"{no_word(silence)}, time for a checkpoint: {lease.signal} {who}")
 
     def _obey(self, fd: int) -> None:
         """What nobody understands is dropped, with the connection it came over."""
@@ -177,6 +211,7 @@ def _started(keeper: spare.Keeper, work: spare.Work, pid: int, started_at: float
         "gpus": order["gpus"],
         "port": order["port"],
         "cgroup": keeper.group.path if keeper.group else None,
+        "lease": order["lease"],
     }
     what = {"argv": order["argv"], "cwd": order["cwd"] or order["job_dir"], "time_limit": order["time_limit"]}
     try:

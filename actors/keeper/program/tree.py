@@ -12,7 +12,7 @@ import signal
 import time
 
 from gpuyard.actors.keeper.program.cgroup import Group
-from gpuyard.actors.procfs import descendants, stat
+from gpuyard.actors.procfs import catches, descendants, stat
 
 # One sweep gives up after this many seconds and is repeated; a fork bomb may take several.
 SWEEP_SECONDS = 2.0
@@ -24,6 +24,14 @@ def terminate(spared: set[int]) -> None:
         if pid not in spared:
             spared.add(pid)
             _signal(pid, found.ppid, signal.SIGCONT, signal.SIGTERM)
+
+
+def signal_catchers(number: signal.Signals) -> int:
+    """Send a signal to those descendants that have a handler for it: nobody dies of it. How many there are."""
+    found = {pid: seen for pid, seen in descendants(os.getpid()).items() if catches(pid, number)}
+    for pid, seen in found.items():
+        _signal(pid, seen.ppid, number)
+    return len(found)
 
 
 def kill(group: Group | None) -> None:
