@@ -50,7 +50,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     session. `sent_at` is the worker's CLOCK_BOOTTIME, which the Sync echoes: a lease counts from there. `db_id` and
     `db_epoch` are those of the server that it last obeyed ("" and 0 at first). `attempts` holds every run that the
     worker knows and that is not acknowledged, by fence. `leaving`: it takes no new work and ends soon. `journal` names
-    the worker's journal: another process of the same host and journal can only be this one's successor.
+    the worker's journal and `life` grows with each start of a worker on it: of two processes with one journal on one
+    host the higher is the successor.
     """
 
     protocol: int = PROTOCOL
@@ -71,6 +72,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     cpu_count: int = 0
     leaving: bool = False
     journal: str = ""
+    life: int = 0
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

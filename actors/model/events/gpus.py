@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.gpu import GpuFact, GpuProcess
 from gpuyard.actors.model.message import Message
 
@@ -26,11 +27,12 @@ class GpuEmptied(Message, frozen=True, kw_only=True):
     """No process of the run is left on these GPUs and their memory is back. From: LocalGPUAllocator.
 
     To: Scheduler. Repeat: harmless. Also told when they are quarantined instead, or when a foreigner has taken them
-    over (the facts, told just before, say so). The GPUs of a run may come in parts.
+    over (the facts, told just before, say so). The GPUs of a run may come in parts. `host` is where they are.
     """
 
     fence: int
     uuids: tuple[str, ...]
+    host: str = LOCAL_HOST
 
 
 class ForeignSeen(Message, frozen=True, kw_only=True):
