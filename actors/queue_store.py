@@ -177,6 +177,9 @@ class QueueStore(Actor):
         self._times.append(time.perf_counter() - began)
         if outcome.done:
             self._failures = 0
+            for commit in group[: outcome.done]:
+                for to, message in commit.effects:
+                    self.context.ref(to).tell(message)
             last = group[outcome.done - 1]
             self._tell(Committed(generation=last.generation, number=last.number, results=outcome.results))
         if outcome.error is not None:

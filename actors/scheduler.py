@@ -1,9 +1,9 @@
 """Scheduler: decides, alone (DESIGN 3). A thin shell round the yard.
 
-A decision changes the yard in memory, leaves as one ordered commit, and its effects (answers, starts, stops,
-acknowledgements, published events) leave only once the store said `Committed`. A question that is asked while a
-commit is under way is answered behind it, so nobody sees what is not yet durable. A failed commit voids the
-generation: the yard is thrown away and built again from the store.
+A decision changes the yard in memory and leaves as one ordered commit. Its effects leave only once that is durable:
+starts, stops and acknowledgements are sent by the store itself, answers and published events when it has said
+`Committed`. A question that is asked while a commit is under way is answered behind it, so nobody sees what is not yet
+durable. A failed commit voids the generation: the yard is thrown away and built again from the store.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WakeUp(Message, frozen=True, kw_only=True):
 
 
 class Waiting(NamedTuple):
-    """Effects that wait for commit `number`. `finish` makes the answer from the store's results."""
+    """What is done once commit `number` is durable. `finish` makes the answer from the store's results."""
 
     number: int
     tells: list[tuple[str, Message]]
@@ -63,6 +63,7 @@ def _log_no_gpus(yard: Yard, job: Job, reasons: list[Reason]) -> None:
 
 
 def _not_a_start(tell: tuple[str, Message]) -> bool:
+    """Starts first: what else leaves with them must not stand between two jobs."""
     return not isinstance(tell[1], c.WantRun)
 
 
@@ -331,7 +332,7 @@ class Scheduler(Actor):
             self.inbox.after(LAZY_SECONDS, FlushLazy())
         self._lazy += out.lazy
         if out.rows:
-            self._commit(out.rows, Waiting(0, out.tells, reply, answer, finish, []))
+            self._commit(out, Waiting(0, [], reply, answer, finish, []))
         else:
             effects = Waiting(self._number, out.tells, reply, answer, None, [])
             if self._waiting:
@@ -342,19 +343,21 @@ class Scheduler(Actor):
             self._yard.note_idle(self._now())
         self._set_timer()
 
-    def _commit(self, rows: list[Row], effects: Waiting) -> None:
+    def _commit(self, out: Outbox, effects: Waiting) -> None:
         assert self._yard is not None
         self._number += 1
         self._yard.revision += 1
-        rows = self._lazy + rows
+        rows = self._lazy + out.rows
         self._lazy = []
         events = [row for row in rows if isinstance(row, EventRow)]
         self._waiting.append(effects._replace(number=self._number, events=events))
-        self.context.ref(names.STORE).tell(c.Commit(generation=self._generation, number=self._number, rows=tuple(rows)))
+        told = tuple(sorted(out.tells, key=_not_a_start))
+        commit = c.Commit(generation=self._generation, number=self._number, rows=tuple(rows), effects=told)
+        self.context.ref(names.STORE).tell(commit)
 
     def _flush(self) -> None:
         if self._lazy and self._yard is not None:
-            self._commit([], Waiting(0, [], None, None, None, []))
+            self._commit(Outbox(), Waiting(0, [], None, None, None, []))
 
     def _on_committed(self, event: e.Committed) -> None:
         if event.generation != self._generation:
@@ -395,8 +398,7 @@ class Scheduler(Actor):
         self._rebuild()
 
     def _send(self, tells: list[tuple[str, Message]]) -> None:
-        """Starts first: what else leaves with them must not stand between two jobs."""
-        for to, message in sorted(tells, key=_not_a_start):
+        for to, message in tells:
             self.context.ref(to).tell(message)
 
     def _set_timer(self) -> None:

@@ -22,11 +22,15 @@ class Commit(Message, frozen=True, kw_only=True):
     Told, in order of `number`, which grows by one from commit to commit of a generation (a gap is a lost message:
     the generation is void); answered by Committed or CommitFailed. Commits that wait together share one
     transaction. After a failure all later numbers of that generation are refused. Repeat: never repeated.
+
+    `effects` are the messages that must not leave before the rows are durable: (actor, message), starts first. The
+    store sends them itself, which spares a start the way back through the Scheduler. They stay in the process.
     """
 
     generation: int
     number: int
     rows: tuple[Row, ...]
+    effects: tuple[tuple[str, Message], ...] = ()
 
 
 class GetCommitTimes(Message, frozen=True, kw_only=True):
