@@ -18,7 +18,8 @@ from gpuyard.actors.model.errors import GpuyardError
 from gpuyard.actors.model.message import Message
 from gpuyard.api.app import create_app
 from gpuyard.api.core import Core
-from gpuyard.api.identity import Authenticator
+from gpuyard.api.identity import Authenticator, ByToken, OwnerOnLoopback
+from gpuyard.api.known import KnownPeople
 from gpuyard.api.server import SHUTDOWN_SECONDS, Server
 from gpuyard.api.settings import Settings
 
@@ -37,7 +38,8 @@ class ServerEnded(Message, frozen=True, kw_only=True):
 class Frontend(Actor):
     """Serves HTTP on `listener` (a listening socket, which it closes at its end) until it is stopped.
 
-    `open_core` gives the way to the actors; it is entered in the event loop. Ready answers whether requests are taken.
+    `open_core` gives the way to the actors; it is entered in the event loop. Who asks is found out by token
+    (`ByToken`) unless another `authenticator` is given. Ready answers whether requests are taken.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class Frontend(Actor):
                 pass
 
     async def _serve(self) -> None:
-        async with self._open_core() as core:
-            app = create_app(core, self._settings, self._authenticator)
+        async with self._open_core() as core, KnownPeople(core) as people:
+            alone = OwnerOnLoopback(self._settings.peer_uid)
+            app = create_app(core, self._settings, self._authenticator or ByToken(people, alone))
+            people.changed = lambda: app.state.streams.end_where(lambda viewer: not people.still(viewer))
             self._server = Server(app, serving=self._settled.set)
             await self._server.serve(sockets=[self._listener])

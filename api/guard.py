@@ -109,6 +109,7 @@ class Guard:
         if not identity.unlimited:
             self._rates.take(identity.key)
         scope["state"]["viewer"] = identity.viewer
+        scope["state"]["scopes"] = identity.scopes
 
 
 class _Exchange:

@@ -1,4 +1,4 @@
-"""Who asks. `Authenticator` is the seam: with no users defined it is `OwnerOnLoopback`."""
+"""Who asks. `Authenticator` is the seam: the owner on loopback as long as there are no users, by token afterwards."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Protocol
 
 import msgspec
 
-from gpuyard.actors.model.people import OWNER, Viewer
+from gpuyard.actors.model.accounts import ALL_SCOPES, TOKEN_PREFIX, digest_of
+from gpuyard.actors.model.people import OWNER, Scope, Viewer
 from gpuyard.api import peer
 from gpuyard.api.errors import Unauthenticated
 from gpuyard.api.heads import Head
+from gpuyard.api.known import KnownPeople
 from gpuyard.api.peer import Connection, UidOf
 from gpuyard.api.settings import LOOPBACK_NAMES
 
@@ -47,11 +49,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, the name of their rate bucket, and whether they need none."""
+    """Who asks, the name of their rate bucket and whether they need none, and what the token may be used for."""
 
     viewer: Viewer
     key: str
     unlimited: bool = False
+    scopes: tuple[Scope, ...] = ALL_SCOPES
 
 
 class Authenticator(Protocol):
@@ -78,3 +81,35 @@ class OwnerOnLoopback:
         if await caller.connection.peer_uid(self._uid_of) != self._uid:
             raise Unauthenticated("another user of this machine asks: a token is needed")
         return Identity(msgspec.structs.replace(OWNER, address=caller.address), "owner", unlimited=True)
+
+
+LONGEST_TOKEN = 256
+
+
+class ByToken:
+    """As long as there are no users `alone` decides and a credential is ignored; afterwards the token says who asks."""
+
+    def __init__(self, people: KnownPeople, alone: Authenticator) -> None:
+        self._people = people
+        self._alone = alone
+
+    async def identify(self, caller: Caller) -> Identity:
+        if await self._people.single_user():
+            return await self._alone.identify(caller)
+        token = caller.credential
+        if not token:
+            raise Unauthenticated("a token is needed: Authorization: Bearer TOKEN (gpuyard: --token-file FILE)")
+        if not token.startswith(TOKEN_PREFIX) or len(token) > LONGEST_TOKEN:
+            raise Unauthenticated("that is no token of this server")
+        found = await self._people.credential(digest_of(token))
+        if found is None:
+            raise Unauthenticated("the token is unknown, revoked or expired, or its user is disabled")
+        viewer = Viewer(
+            user_id=found.user_id,
+            username=found.username,
+            level=found.level,
+            team_id=found.team_id,
+            address=caller.address,
+            token_id=found.token_id,
+        )
+        return Identity(viewer, f"user {found.user_id}", scopes=found.scopes)

@@ -15,6 +15,7 @@ import msgspec
 from starlette.responses import Response
 
 from gpuyard.actors.model.errors import Busy, GpuyardError
+from gpuyard.actors.model.people import Viewer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,7 +42,7 @@ class Streams:
     def __init__(self, most: int, keepalive: float) -> None:
         self.keepalive = keepalive
         self._most = most
-        self._ends: set[asyncio.Event] = set()
+        self._ends: dict[asyncio.Event, Viewer | None] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -52,16 +53,22 @@ class Streams:
         if self._closed or len(self._ends) >= self._most:
             raise Busy(f"{len(self._ends)} event streams are open: try again shortly")
 
-    def entered(self) -> asyncio.Event:
-        """Count one more; the event is set when it must end."""
+    def entered(self, viewer: Viewer | None = None) -> asyncio.Event:
+        """Count one more, of `viewer`; the event is set when it must end."""
         end = asyncio.Event()
         if self._closed:
             end.set()
-        self._ends.add(end)
+        self._ends[end] = viewer
         return end
 
     def left(self, end: asyncio.Event) -> None:
-        self._ends.discard(end)
+        self._ends.pop(end, None)
+
+    def end_where(self, gone: Callable[[Viewer], bool]) -> None:
+        """End the streams of those who may not be here any more (their clients try to come back, as they now are)."""
+        for end, viewer in self._ends.items():
+            if viewer is not None and gone(viewer):
+                end.set()
 
     def close(self) -> None:
         """End all streams, and admit no more. In the event loop's thread."""
@@ -83,7 +90,7 @@ class EventStream(Response):
         self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        end = self._streams.entered()
+        end = self._streams.entered(scope.get("state", {}).get("viewer"))
         waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(end.wait()),
             asyncio.ensure_future(_hung_up(receive)),

@@ -16,6 +16,7 @@ from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.log_reader import LogReader
 from gpuyard.actors.model import names
 from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.people import People
 from gpuyard.actors.process_keeper import ProcessKeeper
 from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.scheduler import Scheduler
@@ -53,6 +54,7 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
         Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
         Child(names.GPUS, LocalGPUAllocator, lambda: (choose(settings.simulate_gpus, gpu), gpu), core=True),
         Child(names.SCHEDULER, Scheduler, lambda: (limits,), core=True),
+        Child(names.PEOPLE, People),
         Child(names.HISTORY, History, lambda: (database,)),
         Child(names.LOGS, LogReader, lambda: (data,)),
         Child(names.WORKERS, WorkerRegistry),

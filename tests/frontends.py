@@ -15,7 +15,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.api.core import LocalCore
 from gpuyard.api.frontend import Frontend
-from gpuyard.api.identity import Authenticator
+from gpuyard.api.identity import Authenticator, OwnerOnLoopback
 from gpuyard.api.process import bind
 from gpuyard.api.settings import Settings
 from tests.answering import Cast
@@ -129,7 +129,9 @@ class Stream:
 def frontend(
     cast: Cast, settings: Settings | None = None, authenticator: Authenticator | None = None
 ) -> Iterator[Served]:
-    """Serve `cast`'s actors until the block ends; then the Frontend must stop in order."""
+    """Serve `cast`'s actors until the block ends; then the Frontend must stop in order. Nobody plays People: unless
+    an `authenticator` says otherwise the owner asks."""
+    settings = settings or Settings()
     listener = bind("127.0.0.1", 0)
     served = Served(listener.getsockname()[1], cast)
 
@@ -139,7 +141,9 @@ def frontend(
         served.cores.append((asyncio.get_running_loop(), core))
         yield core
 
-    cast.start(Frontend, names.FRONTEND, listener, open_core, settings or Settings(), authenticator)
+    cast.start(
+        Frontend, names.FRONTEND, listener, open_core, settings, authenticator or OwnerOnLoopback(settings.peer_uid)
+    )
     try:
         yield served
     finally:

@@ -28,6 +28,8 @@ EVERY_ACTOR: Final = frozenset(
         names.LINK,
         names.GATEWAY,
         names.BULK,
+        names.BLOBS,
+        names.PEOPLE,
     }
 )
 
@@ -64,10 +66,25 @@ HISTORY: Calls = {
     c.GetRunTimes: dict[str, list[float]],
     c.GetLastEvent: tuple[int, int],
 }
+PEOPLE: Calls = {
+    c.WatchPeople: v.PeopleView,
+    c.ListUsers: list[v.UserView],
+    c.AddUser: v.UserAdded,
+    c.ChangeUser: v.UserView,
+    c.RemoveUser: bool,
+    c.ListTeams: list[v.TeamView],
+    c.AddTeam: v.TeamView,
+    c.ChangeTeam: v.TeamView,
+    c.RemoveTeam: bool,
+    c.ListTokens: list[v.TokenView],
+    c.MakeToken: v.TokenMade,
+    c.RevokeToken: v.TokenView,
+}
 
 BY_ACTOR: dict[str, Calls] = {
     names.SCHEDULER: SCHEDULER,
     names.HISTORY: HISTORY,
+    names.PEOPLE: PEOPLE,
     names.LOGS: {c.ReadLog: v.LogChunk},
     names.GPUS: {c.SetGpuAside: bool},
     names.CLOUD: {c.ListProviders: list[v.ProviderView]},

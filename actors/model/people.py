@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,21 @@ class Level(IntEnum):
     RESEARCHER = 10
     LEAD = 20
     ADMIN = 30
+
+
+LEVELS: Final = {level.name.lower(): level for level in Level}
+
+
+class Scope(StrEnum):
+    """What a token may be used for, within what its user may do.
+
+    read looks; submit puts jobs in the queue and acts on jobs; admin does all else (people, tokens, limits, GPUs,
+    approvals). A token holds any of them; none includes another.
+    """
+
+    READ = "read"
+    SUBMIT = "submit"
+    ADMIN = "admin"
 
 
 class Viewer(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ ASKED = (
     names.WORKERS,
     names.CLOUD,
     names.LINK,
+    names.PEOPLE,
 )
 PATIENCE = 2.0
 ALIVE = {"status": "ok", "version": "0.1.0"}

@@ -35,6 +35,20 @@ from gpuyard.actors.model.commands.peers import (
     SendHeartbeat as SendHeartbeat,
     TellPeer as TellPeer,
 )
+from gpuyard.actors.model.commands.people import (
+    AddTeam as AddTeam,
+    AddUser as AddUser,
+    ChangeTeam as ChangeTeam,
+    ChangeUser as ChangeUser,
+    ListTeams as ListTeams,
+    ListTokens as ListTokens,
+    ListUsers as ListUsers,
+    MakeToken as MakeToken,
+    RemoveTeam as RemoveTeam,
+    RemoveUser as RemoveUser,
+    RevokeToken as RevokeToken,
+    WatchPeople as WatchPeople,
+)
 from gpuyard.actors.model.commands.queue import (
     CancelJob as CancelJob,
     CancelJobs as CancelJobs,

@@ -17,6 +17,17 @@ from gpuyard.actors.model.views.history import (
 )
 from gpuyard.actors.model.views.link import ActorStats as ActorStats
 from gpuyard.actors.model.views.peers import GatewayStats as GatewayStats, TokenIssued as TokenIssued
+from gpuyard.actors.model.views.people import (
+    AuditEntry as AuditEntry,
+    AuditPage as AuditPage,
+    Credential as Credential,
+    PeopleView as PeopleView,
+    TeamView as TeamView,
+    TokenMade as TokenMade,
+    TokenView as TokenView,
+    UserAdded as UserAdded,
+    UserView as UserView,
+)
 from gpuyard.actors.model.views.queue import (
     Entry as Entry,
     Forecast as Forecast,
