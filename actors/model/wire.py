@@ -51,7 +51,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     `db_epoch` are those of the server that it last obeyed ("" and 0 at first). `attempts` holds every run that the
     worker knows and that is not acknowledged, by fence. `leaving`: it takes no new work and ends soon. `journal` names
     the worker's journal and `life` grows with each start of a worker on it: of two processes with one journal on one
-    host the higher is the successor.
+    host the higher is the successor. `name`, `labels` and `persistent` are what its own command line says; labels of
+    the same key win over those of its enrolment, None leaves the type as it was enrolled.
     """
 
     protocol: int = PROTOCOL
@@ -73,6 +74,9 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     leaving: bool = False
     journal: str = ""
     life: int = 0
+    name: str = ""
+    labels: dict[str, str] = {}
+    persistent: bool | None = None
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
