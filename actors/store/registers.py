@@ -27,6 +27,7 @@ REGISTERS: Final[dict[str, type[Model]]] = {
         tables.ApprovalRule,
         tables.Approval,
         tables.Submitter,
+        tables.CloudProvider,
     )
 }
 

@@ -279,6 +279,22 @@ class Usage(Model):
         without_rowid = True
 
 
+class CloudProvider(Model):
+    """Whether a cloud provider may take jobs, and its circuit (`model.cloud_circuit`). Times are epoch seconds."""
+
+    name = TextField(primary_key=True)
+    enabled = IntegerField(default=1)
+    circuit = TextField(default="closed")
+    failures = IntegerField(default=0)
+    why = TextField(default="")
+    opened_at = FloatField(null=True)
+    retry_at = FloatField(default=0.0)
+    pause = FloatField(default=0.0)
+
+    class Meta:
+        table_name = "provider"
+
+
 class Audit(Model):
     """What was done that is no job's event: append-only, and no cleanup touches it."""
 
@@ -299,5 +315,5 @@ class Audit(Model):
 
 ALL: Final[tuple[type[Model], ...]] = (
     Queue, Spec, Attempt, GpuHold, Event, Idempotency, Setting, Team, User, Token, ApprovalRule, Approval,
-    Submitter, Usage, Audit,
+    Submitter, Usage, CloudProvider, Audit,
 )  # fmt: skip

@@ -83,6 +83,8 @@ def rows() -> list[Row]:
                                     "required_approver_level": "lead", "exempt_levels": ["admin"], "precedence": 2}),
         PutRecord("approval", {"id": 6, "job_id": "job000006", "user_id": 1, "requested_at": "2023-11-14T22:13:26.000Z",
                                "reason": "Rule dear", "rule_id": 3, "rule_name": "dear"}),
+        PutRecord("provider", {"name": "slurm", "enabled": 0, "circuit": "open", "failures": 5, "why": "no answer",
+                               "opened_at": T0 + 5, "retry_at": T0 + 10, "pause": 10.0}),
         PutRecord("submitter", {"user_id": 1, "first_at": "2023-11-14T22:13:21.000Z"}),
         AddUsage("2023-11-14", 1, "", "local", 1, 51_000, 51_000),
         AddUsage("2023-11-14", 1, "", "local", 1, 52_000, 52_000),
