@@ -36,6 +36,13 @@ def boot_id() -> str:
     return _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
 
 
+def incarnation() -> str:
+    """Identity of this life of the host, or of the container where we are in one: boot id, pid namespace, start time
+    of its first process. A container's boot id is that of its host, and outlives it."""
+    first = start_time(1)
+    return f"{boot_id()}:{os.stat('/proc/self/ns/pid').st_ino}:{first if first is not None else 0}"
+
+
 def stat(pid: int) -> Stat | None:
     """None when there is no such process."""
     try:

@@ -4,6 +4,12 @@ Each docstring: what · From · To · Reply · Errors · Repeat (what a second d
 can be imported from here.
 """
 
+from gpuyard.actors.model.commands.agent import (
+    AppendJournal as AppendJournal,
+    LeaveServer as LeaveServer,
+    LoadJournal as LoadJournal,
+    ShortenJournal as ShortenJournal,
+)
 from gpuyard.actors.model.commands.approvals import ApproveJob as ApproveJob, RejectJob as RejectJob
 from gpuyard.actors.model.commands.cloud import ListProviders as ListProviders
 from gpuyard.actors.model.commands.fleet import (
