@@ -23,9 +23,9 @@ StatusFilter = Annotated[
         " cancelled.",
     ),
 ]
-IdempotencyKey = Annotated[
-    str | None, Header(description="Per user, for 24 h: the same key and body answer the first job again.")
-]
+IDEMPOTENCY_KEY = "Idempotency-Key"
+KEY_MEANING = "Per user, for 24 h: the same key and body answer the first job again."
+IdempotencyKey = Annotated[str | None, Header(description=KEY_MEANING)]
 
 
 def statuses(text: str | None) -> tuple[Status, ...]:

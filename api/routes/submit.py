@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Depends, Query, Request
 from starlette.responses import Response
 
 from gpuyard.actors.model import bounds, names
@@ -16,12 +16,12 @@ from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.views import JobAccepted, JobRecord, JobRefused
 from gpuyard.api import submission
 from gpuyard.api.answers import Submitted
-from gpuyard.api.configs import Configs
+from gpuyard.api.configs import configs_of
 from gpuyard.api.core import Core
-from gpuyard.api.deps import CoreDep, SettingsDep, ViewerDep
+from gpuyard.api.deps import core_of, settings_of, viewer_of
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
-from gpuyard.api.routes.params import IdempotencyKey
+from gpuyard.api.routes.params import IDEMPOTENCY_KEY, KEY_MEANING
 from gpuyard.api.schemas.submit import SubmitBody, openapi_body, parse
 from gpuyard.api.settings import Settings
 
@@ -31,42 +31,63 @@ AnyBody = Annotated[Any, Body()]
 Reply = JobAccepted | JobRefused
 
 
+# The routes read this header themselves.
+KEY_HEADER = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": False,
+    "description": KEY_MEANING,
+    "schema": {"type": "string"},
+}
+DOCUMENTED = openapi_body() | {"parameters": [KEY_HEADER]}
+
+
+class Asked(NamedTuple):
+    """What a submit needs to know of its request."""
+
+    core: Core
+    viewer: Viewer
+    settings: Settings
+    key: str | None
+
+
+async def _asked(request: Request) -> Asked:
+    """One dependency, since each one costs FastAPI as much as the submit's own work (tools/bench/submit.py)."""
+    return Asked(core_of(request), viewer_of(request), settings_of(request), request.headers.get(IDEMPOTENCY_KEY))
+
+
+AskedDep = Annotated[Asked, Depends(_asked)]
+
+
 @router.post(
     "/api/queue/submit",
     operation_id="submit_job",
     responses=answer("submit_job", Submitted, listed=True),
-    openapi_extra=openapi_body(),
+    openapi_extra=DOCUMENTED,
 )
-async def submit_job(
-    core: CoreDep, viewer: ViewerDep, settings: SettingsDep, body: AnyBody, idempotency_key: IdempotencyKey = None
-) -> Response:
+async def submit_job(asked: AskedDep, body: AnyBody) -> Response:
     """Put a job in the queue. Answered after the first placement decision: running, queued, blocked or rejected.
 
     A list is one transaction and answers a list; a known Idempotency-Key of a list answers the jobs it began.
     """
-    return await _submit(core, viewer, settings, parse(body), idempotency_key, body)
+    return await _submit(asked, parse(body), body)
 
 
 @router.post(
     "/api/cloud/jobs/submit",
     operation_id="submit_cloud_job",
     responses=answer("submit_cloud_job", Submitted, listed=True),
-    openapi_extra=openapi_body(),
+    openapi_extra=DOCUMENTED,
 )
 async def submit_cloud_job(
-    core: CoreDep,
-    viewer: ViewerDep,
-    settings: SettingsDep,
+    asked: AskedDep,
     body: AnyBody,
     provider: Annotated[str | None, Query(pattern=bounds.PROVIDER, max_length=64)] = None,
-    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit with target cloud."""
     parsed = parse(body)
     one = [_for_cloud(item, provider) for item in (parsed if isinstance(parsed, list) else [parsed])]
-    return await _submit(
-        core, viewer, settings, one if isinstance(parsed, list) else one[0], idempotency_key, body, "cloud", provider
-    )
+    return await _submit(asked, one if isinstance(parsed, list) else one[0], body, "cloud", provider)
 
 
 def _for_cloud(body: SubmitBody, provider: str | None) -> SubmitBody:
@@ -75,20 +96,14 @@ def _for_cloud(body: SubmitBody, provider: str | None) -> SubmitBody:
     return body.model_copy(update={"target": Target.CLOUD, "provider": provider or body.provider})
 
 
-async def _submit(
-    core: Core,
-    viewer: Viewer,
-    settings: Settings,
-    parsed: SubmitBody | list[SubmitBody],
-    key: str | None,
-    *whole: Any,
-) -> Response:
+async def _submit(asked: Asked, parsed: SubmitBody | list[SubmitBody], *whole: Any) -> Response:
     """`whole` is all that the Idempotency-Key stands for."""
+    core, viewer, settings, key = asked
     bodies = parsed if isinstance(parsed, list) else [parsed]
     key = submission.check_key(key)
     digest = submission.digest(*whole) if key is not None else ""
     submission.check_level(viewer, bodies)
-    configs = Configs(settings.configs_dir, settings.launch_command)
+    configs = configs_of(settings.configs_dir, settings.launch_command)
     found = await submission.read_configs(configs, bodies)
     specs = [submission.spec_of(body, configs, found) for body in bodies]
     if isinstance(parsed, list):
