@@ -15,8 +15,8 @@ from gpuyard.actors.gpu.probe import GpuProbe, ProbeFailed
 from gpuyard.actors.gpu.settings import GpuSettings
 from gpuyard.actors.inbox import FdReady
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import Ready, SetGpuAside, WatchGpus, WatchRelease, WatchStart
-from gpuyard.actors.model.errors import StoreFailed
+from gpuyard.actors.model.commands import GetGpuFacts, Ready, SetGpuAside, WatchGpus, WatchRelease, WatchStart
+from gpuyard.actors.model.errors import StoreFailed, Unavailable
 from gpuyard.actors.model.events import ForeignSeen, GpuEmptied, GpuFacts
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.gpu_reading import Reading
@@ -79,6 +79,8 @@ class LocalGPUAllocator(Actor):
                 self._release(message)
             case SetGpuAside():
                 return self._set_aside(message)
+            case GetGpuFacts():
+                return self._now()
             case Ready():
                 return self._tried
             case _:
@@ -174,15 +176,19 @@ class LocalGPUAllocator(Actor):
         if not (self._watched and self._tried):
             return
         self._revision += 1
-        self._scheduler.tell(
-            GpuFacts(
-                revision=self._revision,
-                observed_at=self._observed_at,
-                backend=self._probe.backend,
-                gpus=self._facts,
-                at_once=self._probe.at_once,
-                error=self._error,
-            )
+        self._scheduler.tell(self._now())
+
+    def _now(self) -> GpuFacts:
+        """What is known. Raises Unavailable."""
+        if not self._tried:
+            raise Unavailable("the GPUs have not been read yet: try again shortly")
+        return GpuFacts(
+            revision=self._revision,
+            observed_at=self._observed_at,
+            backend=self._probe.backend,
+            gpus=self._facts,
+            at_once=self._probe.at_once,
+            error=self._error,
         )
 
     def _tell_seen(self, seen: Observation) -> None:

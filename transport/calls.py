@@ -29,6 +29,7 @@ EVERY_ACTOR: Final = frozenset(
         names.GATEWAY,
         names.BULK,
         names.BLOBS,
+        names.BLOBS,
         names.PEOPLE,
     }
 )
@@ -92,17 +93,29 @@ BY_ACTOR: dict[str, Calls] = {
     names.LINK: {c.GetActorStats: v.ActorStats},
     names.GATEWAY: {c.GetGatewayStats: v.GatewayStats},
     names.BULK: {c.GetGatewayStats: v.GatewayStats},
+    names.BLOBS: {c.StoreFile: v.BlobStored},
 }
 
 
-def allowed(to: str) -> Calls:
-    """The messages that `to` may be asked, with their answers' types; empty for one that may not be asked."""
-    return COMMON | BY_ACTOR.get(to, {}) if to in EVERY_ACTOR else {}
+class Table:
+    """An allow-list of calls: whom one may ask what, and what type the answer has."""
+
+    def __init__(self, by_actor: dict[str, Calls], actors: frozenset[str] | None = None) -> None:
+        self._by_actor = by_actor
+        self._actors = frozenset(by_actor) if actors is None else actors
+
+    def allowed(self, to: str) -> Calls:
+        """The messages that `to` may be asked, with their answers' types; empty for one that may not be asked."""
+        return COMMON | self._by_actor.get(to, {}) if to in self._actors else {}
+
+    def answers(self) -> Calls:
+        """Every message with its answer's type."""
+        found = dict(COMMON)
+        for calls in self._by_actor.values():
+            found |= calls
+        return found
 
 
-def answers() -> Calls:
-    """Every message of the link with its answer's type."""
-    found = dict(COMMON)
-    for calls in BY_ACTOR.values():
-        found |= calls
-    return found
+LINK: Final = Table(BY_ACTOR, EVERY_ACTOR)
+allowed = LINK.allowed
+answers = LINK.answers

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pykka
 import zmq
 
 from gpuyard.actors.base import LATER, Actor, Context, Reply
@@ -25,6 +23,7 @@ from gpuyard.actors.model.errors import GpuyardError
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.views import ActorStats
 from gpuyard.transport import codec
+from gpuyard.transport.calls_open import AnswersReady, AnswerTray
 from gpuyard.transport.sockets import LINK_SOCKET, SocketFolder
 
 log = logging.getLogger("gpuyard.transport")
@@ -33,10 +32,6 @@ log = logging.getLogger("gpuyard.transport")
 HIGH_WATER = 10_000
 AT_ONCE = 256
 LINGER_MS = 200
-
-
-class AnswersReady(Message, frozen=True, kw_only=True):
-    """Answers wait to be sent. From: whichever thread answered first. To: the link itself. Repeat: harmless."""
 
 
 class ReadOn(Message, frozen=True, kw_only=True):
@@ -54,13 +49,12 @@ class Link(Actor):
         self._revision = 0
         # Clients that follow what is published → did they miss something?
         self._watchers: dict[bytes, bool] = {}
-        self._answers: deque[tuple[bytes, int, Reply]] = deque()
-        self._announced = False
         self._file: Path | None = None
 
     # --- life -------------------------------------------------------------------------------------------------
 
     def started(self) -> None:
+        self._tray = AnswerTray(self.actor_ref)
         self._folder = SocketFolder(self._path)
         self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._socket = self._zmq.socket(zmq.ROUTER)
@@ -143,26 +137,10 @@ class Link(Actor):
         if frame.id == 0:
             ref.tell(message)
             return
-        ref.ask(message).add_done_callback(partial(self._answered, client, frame.id))
-
-    def _answered(self, client: bytes, id: int, reply: Reply) -> None:
-        """In the thread of the actor that answered."""
-        self._answers.append((client, id, reply))
-        if self._announced:
-            return
-        self._announced = True
-        try:
-            self.actor_ref.tell(AnswersReady())
-        except (pykka.ActorDeadError, GpuyardError):
-            # Dead: nobody is there to send it. Full: whatever is handled next sends it.
-            self._announced = False
+        ref.ask(message).add_done_callback(partial(self._tray.put, client, frame.id))
 
     def _send_answers(self) -> None:
-        self._announced = False
-        while self._answers:
-            client, id, reply = self._answers.popleft()
-            error = reply.exception()
-            data = codec.pack_value(id, reply.result()) if error is None else codec.pack_error(id, error)
+        for client, data in self._tray.take():
             self._send(client, data)
 
     def _send(self, client: bytes, data: bytes) -> bool:

@@ -11,6 +11,13 @@ from gpuyard.actors.model.commands.agent import (
     ShortenJournal as ShortenJournal,
 )
 from gpuyard.actors.model.commands.approvals import ApproveJob as ApproveJob, RejectJob as RejectJob
+from gpuyard.actors.model.commands.blobs import (
+    FetchBlob as FetchBlob,
+    GetManifest as GetManifest,
+    KeepBlobs as KeepBlobs,
+    ReadChunk as ReadChunk,
+    StoreFile as StoreFile,
+)
 from gpuyard.actors.model.commands.cloud import ListProviders as ListProviders
 from gpuyard.actors.model.commands.fleet import (
     AllowKeys as AllowKeys,
@@ -20,6 +27,7 @@ from gpuyard.actors.model.commands.fleet import (
     WatchWorkers as WatchWorkers,
 )
 from gpuyard.actors.model.commands.gpus import (
+    GetGpuFacts as GetGpuFacts,
     SetGpuAside as SetGpuAside,
     WatchGpus as WatchGpus,
     WatchRelease as WatchRelease,

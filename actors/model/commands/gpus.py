@@ -14,6 +14,13 @@ class WatchGpus(Message, frozen=True, kw_only=True):
     """
 
 
+class GetGpuFacts(Message, frozen=True, kw_only=True):
+    """The GPUs as they were last read. From: another host's server, who asks for the present. To: LocalGPUAllocator.
+
+    Reply: GpuFacts. Errors: Unavailable before the first reading. Repeat: harmless.
+    """
+
+
 class WatchRelease(Message, frozen=True, kw_only=True):
     """The run `fence` ended: say GpuEmptied as soon as these GPUs are empty; after 60 s quarantine them.
 

@@ -5,6 +5,12 @@ be imported from here.
 """
 
 from gpuyard.actors.model.views.base import View as View
+from gpuyard.actors.model.views.blobs import (
+    BlobChunk as BlobChunk,
+    BlobFetched as BlobFetched,
+    BlobManifest as BlobManifest,
+    BlobStored as BlobStored,
+)
 from gpuyard.actors.model.views.cloud import ProviderView as ProviderView
 from gpuyard.actors.model.views.fleet import WorkerView as WorkerView
 from gpuyard.actors.model.views.gpus import GpuPage as GpuPage, GpuView as GpuView

@@ -30,7 +30,7 @@ def test_each_command_of_the_frontend_may_travel(kind: type[Message]) -> None:
 
 @pytest.mark.parametrize("kind", calls.answers(), ids=lambda kind: kind.__name__)
 def test_each_answer_has_a_type_that_can_be_read(kind: type[Message]) -> None:
-    codec._values_of(kind)
+    codec._values_of(kind, calls.LINK)
 
 
 def test_nothing_of_the_inner_life_may_be_called() -> None:
