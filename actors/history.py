@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from gpuyard.actors.base import Actor, Context, Reply
-from gpuyard.actors.model.commands import GetEvents, GetJob, GetLastEvent, GetRunTimes, ListJobs, Ready
+from gpuyard.actors.model.commands import (
+    GetApproval,
+    GetEvents,
+    GetJob,
+    GetLastEvent,
+    GetPastSubmits,
+    GetRunTimes,
+    ListApprovals,
+    ListJobs,
+    Ready,
+)
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.store.reader import Reader
 
@@ -39,6 +49,12 @@ class History(Actor):
                 return self._reader.last_event()
             case GetRunTimes():
                 return self._reader.run_times(message.config_names)
+            case ListApprovals():
+                return self._reader.list_approvals(message)
+            case GetApproval():
+                return self._reader.get_approval(message.approval_id)
+            case GetPastSubmits():
+                return self._reader.past_submits(message.limit)
             case Ready():
                 return True
             case _:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gpuyard.actors.base import LATER, Actor, Context, Reply
-from gpuyard.actors.model import ask, cancel, change, commands as c, events as e, names, policy, runs, submit
+from gpuyard.actors.model import ask, cancel, change, commands as c, events as e, names, policy, reviews, runs, submit
 from gpuyard.actors.model.commit import Deleted, EventRow, Row
 from gpuyard.actors.model.errors import GpuyardError, InvalidTransition, StoreFailed, Unavailable
 from gpuyard.actors.model.ids import job_id_from
@@ -150,9 +150,19 @@ class Scheduler(Actor):
             case c.ReleaseJob():
                 return self._command(message, change.release, reply)
             case c.ApproveJob():
-                return self._command(message, change.approve, reply)
+                return self._command(message, reviews.approve, reply)
             case c.RejectJob():
-                return self._command(message, change.reject, reply)
+                return self._command(message, reviews.reject, reply)
+            case c.AddRule():
+                return self._command(message, reviews.add_rule, reply)
+            case c.ChangeRule():
+                return self._command(message, reviews.change_rule, reply)
+            case c.RemoveRule():
+                return self._command(message, reviews.remove_rule, reply)
+            case c.GetRules():
+                return self._question(message, reviews.rules, reply)
+            case c.TryRule():
+                return self._question(message, reviews.try_rule, reply)
             case c.SetLimits():
                 return self._command(message, change.set_limits, reply)
             case c.ProcessQueue():
@@ -303,6 +313,7 @@ class Scheduler(Actor):
         hold = yard.limits.cancel_hold_seconds
         if yard.processing_held and hold is not None and now.wall - yard.held_since >= hold:
             policy.lift_hold(yard)
+        reviews.expire(yard, now, out)
         oldest = now.wall - submit.KEY_LIFETIME
         for key in [key for key, known in yard.keys.items() if known.at < oldest]:
             del yard.keys[key]
@@ -316,6 +327,7 @@ class Scheduler(Actor):
     def _wake_due(yard: Yard, now: Now, out: Outbox) -> None:
         if yard.wake_due(now):
             policy.lift_hold(yard)
+        reviews.expire(yard, now, out)
         policy.start_what_may(yard, now, out)
 
     # --- commits and effects -----------------------------------------------------------------------------------

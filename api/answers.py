@@ -120,6 +120,7 @@ class Submitted(Answer, frozen=True, kw_only=True):
     reason: str | None = None
     reasons: list[Reason] = []
     idempotent_hit: bool = False
+    approval_id: int | None = None
     dry_run: bool = False
 
 

@@ -18,6 +18,7 @@ LIMITS: Final[dict[str, Any]] = {
     "starvation_threshold_minutes": 60.0,
     "reserve_after_seconds": 300.0,
     "cancel_hold_seconds": None,
+    "approval_expiry_hours": None,
 }
 
 REASON: Final[dict[str, Any]] = {
@@ -134,6 +135,7 @@ SUBMITTED: Final[dict[str, Any]] = {
     "reason": None,
     "reasons": [],
     "idempotent_hit": False,
+    "approval_id": None,
     "dry_run": False,
 }
 

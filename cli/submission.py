@@ -197,6 +197,8 @@ def refusal(answer: Answer) -> Failure | None:
         return None
     code = ExitCode.NO_CAPACITY if answer.get("error") == "no_capacity" else ExitCode.REFUSED
     do = "leave out --no-wait to let it wait" if code is ExitCode.NO_CAPACITY else ""
+    if answer.get("error") == "approval_required":
+        do = "leave out --no-wait, or add --for-approval to ask for it"
     return Failure("the job was not accepted", str(answer.get("reason") or answer.get("error") or ""), do, code)
 
 

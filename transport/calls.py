@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gpuyard.actors.model import commands as c, names, views as v
+from gpuyard.actors.model.approvals import ApprovalRule
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message, Ping
@@ -48,6 +49,11 @@ SCHEDULER: Calls = {
     c.ReleaseJob: v.JobChanged,
     c.ApproveJob: v.JobChanged,
     c.RejectJob: v.JobChanged,
+    c.AddRule: ApprovalRule,
+    c.ChangeRule: ApprovalRule,
+    c.RemoveRule: ApprovalRule,
+    c.GetRules: list[ApprovalRule],
+    c.TryRule: list[v.RuleMatch],
     c.ProcessQueue: v.QueueProcessed,
     c.SetLimits: Limits,
     c.CleanUp: v.JobsDeleted,
@@ -66,6 +72,9 @@ HISTORY: Calls = {
     c.GetEvents: list[EventRow],
     c.GetRunTimes: dict[str, list[float]],
     c.GetLastEvent: tuple[int, int],
+    c.ListApprovals: v.ApprovalPage,
+    c.GetApproval: v.ApprovalView,
+    c.GetPastSubmits: list[c.PastSubmit],
 }
 PEOPLE: Calls = {
     c.WatchPeople: v.PeopleView,

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import msgspec
 
+from gpuyard.actors.model import labels
 from gpuyard.actors.model.errors import InvalidInput
+from gpuyard.actors.model.job import Target
 from gpuyard.actors.model.people import Level
 
 MAX_RULES: Final = 100
 MAX_NAME: Final = 100
-MAX_PATTERN: Final = 200
+MAX_PATTERN: Final = 128
 APPROVERS: Final = ("lead", "admin")
 LEVEL_NAMES: Final = tuple(level.name.lower() for level in Level)
 
@@ -114,6 +115,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = "local"
 
 
+def provider_of(target: Target, provider: str | None) -> str:
+    """The provider as a rule sees it before the job is placed."""
+    if target is Target.CLOUD:
+        return provider or "replicate"
+    return "worker" if target is Target.WORKER else "local"
+
+
 def in_order(rules: Iterable[ApprovalRule]) -> list[ApprovalRule]:
     return sorted(rules, key=lambda rule: (rule.precedence, rule.id))
 
@@ -145,7 +153,7 @@ def matched(rule: ApprovalRule, candidate: Candidate) -> str | None:
         case RuleType.CONFIG_PATTERN:
             name = candidate.config_name or ""
             what = f"its config {name}" if name else "a command without config"
-            return f"{what} matches {rule.condition}" if fnmatchcase(name, rule.condition) else None
+            return f"{what} matches {rule.condition}" if labels.matches(rule.condition, name) else None
         case RuleType.PROVIDER:
             provider = candidate.provider
             return f"its provider {provider} matches {rule.condition}" if _glob(provider, rule.condition) else None
@@ -164,7 +172,7 @@ def _hardware(rule: ApprovalRule, candidate: Candidate) -> str | None:
 
 
 def _glob(text: str, pattern: str) -> bool:
-    return fnmatchcase(text.lower(), pattern.lower())
+    return labels.matches(pattern.lower(), text.lower())
 
 
 def checked(rule_id: int, values: dict[str, Any]) -> ApprovalRule:

@@ -6,6 +6,7 @@ A cancel of a running local or worker job releases but starts nothing, so that a
 
 from __future__ import annotations
 
+from gpuyard.actors.model.approvals import Decision
 from gpuyard.actors.model.attempt import AttemptEvent
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, WantStop
 from gpuyard.actors.model.errors import GpuyardError, InvalidInput, NotActive, NotAllowed, WrongState
@@ -101,6 +102,8 @@ def _status(text: str) -> Status:
 def _cancel(yard: Yard, job: Job, by: Viewer, now: Now, out: Outbox) -> None:
     words = f"cancelled by {by.username}"
     if job.status is not Status.RUNNING:
+        if job.status is Status.BLOCKED:
+            yard.book.close(job.approval_id, Decision.CANCELLED, now, out, by.username)
         yard.change(job, out, JobEvent.CANCELLED, completed_at=now.wall, exit_class="cancelled", error_message=words)
         out.row(yard.event(out, now, "job_cancelled", job, by.username))
         return

@@ -1,4 +1,4 @@
-"""Changes by hand: priority, hold and release, approve and reject, limits, processing, delete and cleanup."""
+"""Changes by hand: priority, hold and release, limits, processing, delete and cleanup (approvals: `reviews`)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import msgspec
 from gpuyard.actors.model import names, policy
 from gpuyard.actors.model.cancel import own_job, visible_job
 from gpuyard.actors.model.commands import (
-    ApproveJob,
     CleanUp,
     DeleteJob,
     HoldJob,
     ProcessQueue,
     PurgeRuns,
-    RejectJob,
     ReleaseJob,
     SetLimits,
     SetPriority,
 )
 from gpuyard.actors.model.commit import Deleted, DeleteFinished, DeleteJobRow, PutSetting
 from gpuyard.actors.model.errors import InvalidInput, NotAllowed, NotFound, WrongState
-from gpuyard.actors.model.job import Job, JobEvent, Status
+from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.limits import Limits, changed
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
@@ -72,27 +70,6 @@ def release(yard: Yard, command: ReleaseJob, now: Now, out: Outbox) -> JobChange
     return _changed(yard, job)
 
 
-def approve(yard: Yard, command: ApproveJob, now: Now, out: Outbox) -> JobChanged:
-    """T2: blocked → pending, at the end of the queue. Raises NotActive, NotAllowed, WrongState."""
-    job = _blocked(yard, command.job_id, command.by)
-    seq, ranked_at = yard.rank(now)
-    yard.change(job, out, JobEvent.APPROVED, seq=seq, ranked_at=ranked_at)
-    out.row(yard.event(out, now, "job_approved", job, command.by.username))
-    policy.process(yard, now, out)
-    return _changed(yard, job)
-
-
-def reject(yard: Yard, command: RejectJob, now: Now, out: Outbox) -> JobChanged:
-    """T2: blocked → failed("Rejected: reason"). Raises NotActive, NotAllowed, WrongState, InvalidInput."""
-    if not command.reason.strip():
-        raise InvalidInput("reason: say why it is rejected", field="reason")
-    job = _blocked(yard, command.job_id, command.by)
-    words = f"Rejected: {command.reason.strip()}"
-    yard.change(job, out, JobEvent.REJECTED, completed_at=now.wall, error_message=words, exit_class="rejected")
-    out.row(yard.event(out, now, "job_rejected", job, command.by.username, reason=command.reason))
-    return _changed(yard, job)
-
-
 def set_limits(yard: Yard, command: SetLimits, now: Now, out: Outbox) -> Limits:
     """Persisted, then in force at once. Raises InvalidInput, NotAllowed."""
     _admin(command.by, "change limits")
@@ -101,6 +78,7 @@ def set_limits(yard: Yard, command: SetLimits, now: Now, out: Outbox) -> Limits:
     out.row(PutSetting(LIMITS_SETTING, msgspec.to_builtins(limits)))
     out.row(yard.event(out, now, "limits_changed", by=command.by.username, changes=dict(command.changes)))
     yard.shapes.wake_all(now.wall)
+    yard.watch_approvals()
     policy.process(yard, now, out)
     return limits
 
@@ -145,14 +123,6 @@ def _waiting(yard: Yard, job_id: str, by: Viewer, verb: str) -> Job:
     job = own_job(yard, job_id, by)
     if job.status is Status.RUNNING:
         raise WrongState(f"job {job_id} is running: only waiting jobs can be {verb}", status="running")
-    return job
-
-
-def _blocked(yard: Yard, job_id: str, by: Viewer) -> Job:
-    _admin(by, "approve or reject")
-    job = visible_job(yard, job_id, by)
-    if job.status is not Status.BLOCKED:
-        raise WrongState(f"job {job_id} is {job.status}: it does not wait for an approval", status=str(job.status))
     return job
 
 

@@ -202,5 +202,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[StoredKey, ...] = ()
     rules: tuple[ApprovalRule, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    next_rule: int = 1
+    next_approval: int = 1
     submits: tuple[tuple[str, int, int], ...] = ()
     let_in: tuple[int, ...] = ()

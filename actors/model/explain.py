@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gpuyard.actors.model import gpu_words, limit_reasons, policy, reserve
+from gpuyard.actors.model import gpu_words, limit_reasons, policy, reserve, reviews
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
@@ -24,7 +24,7 @@ BROKEN_SHOWN = 4
 def why(yard: Yard, job: Job, now: Now) -> list[Reason]:
     """At least one reason for every pending or blocked job; none for a running one. The first is the main one."""
     if job.status is Status.BLOCKED:
-        return [_awaiting_approval(job)]
+        return [reviews.waiting(yard, yard.book.pending.get(job.approval_id or 0), job.job_id)]
     if job.status is not Status.PENDING:
         return []
     found = list(obstacles(yard, job, now))
@@ -219,15 +219,6 @@ def _cloud(yard: Yard, job: Job) -> Iterator[Reason]:
             unblock="configure the provider",
         )
     yield from limit_reasons.of_cloud_job(yard, job)
-
-
-def _awaiting_approval(job: Job) -> Reason:
-    return Reason(
-        code=ReasonCode.AWAITING_APPROVAL,
-        text="It waits for an administrator's approval.",
-        unblock=f"gpuyard jobs approval {job.job_id} approve",
-        never=True,
-    )
 
 
 def _processing_held() -> Reason:

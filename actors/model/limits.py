@@ -21,6 +21,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     starvation_threshold_minutes: float = 60.0
     reserve_after_seconds: float = 300.0
     cancel_hold_seconds: float | None = None
+    approval_expiry_hours: float | None = None
 
 
 LimitValue = int | float | bool | None
@@ -36,9 +37,12 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "starvation_threshold_minutes": (0.001, 525_600),
     "reserve_after_seconds": (0, 86_400),
     "cancel_hold_seconds": (0, 86_400),
+    "approval_expiry_hours": (0.0001, 8_760),
 }
-NULLABLE = frozenset({"local_gpu_max_concurrent", "user_max_gpus", "cancel_hold_seconds"})
-DECIMAL = frozenset({"starvation_threshold_minutes", "reserve_after_seconds", "cancel_hold_seconds"})
+NULLABLE = frozenset({"local_gpu_max_concurrent", "user_max_gpus", "cancel_hold_seconds", "approval_expiry_hours"})
+DECIMAL = frozenset(
+    {"starvation_threshold_minutes", "reserve_after_seconds", "cancel_hold_seconds", "approval_expiry_hours"}
+)
 
 
 MEANINGS: dict[str, str] = {
@@ -53,6 +57,7 @@ MEANINGS: dict[str, str] = {
     "starvation_threshold_minutes": "Each time a job has waited so long, its priority grows by 10.",
     "reserve_after_seconds": "After so long free GPUs are kept for the first job that waits for GPUs alone.",
     "cancel_hold_seconds": "Waiting jobs start by themselves so long after a cancel; null: not before something else.",
+    "approval_expiry_hours": "A blocked job fails when nobody decided on it for so long; null: it waits for ever.",
 }
 
 

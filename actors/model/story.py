@@ -9,8 +9,9 @@ from typing import Final
 
 EVENTS: Final[dict[str, str]] = {
     "job_submitted": "A job was accepted; data: its first status.",
-    "job_approved": "An admin let a blocked job into the queue.",
-    "job_rejected": "An admin refused a blocked job; data: the reason. It has failed.",
+    "job_approved": "A blocked job was let into the queue; data: the reason, where one was given.",
+    "job_rejected": "A blocked job was refused; data: the reason. It has failed.",
+    "approval_expired": "Nobody decided on a blocked job in time; data: the approval. It has failed.",
     "priority_changed": "A waiting job's priority was set by hand, or no longer is; data: before and after.",
     "job_held": "A waiting job was held by hand.",
     "job_released": "A held job may start again.",
@@ -38,6 +39,7 @@ ENDS: Final[dict[str, str]] = {
     "requeue": 'Exit code 85: "my checkpoint is saved, run me again". Tried again after a second.',
     "start_failed": "The program or its folder does not exist, or could not be started. Final.",
     "cancelled": "Somebody cancelled it.",
-    "rejected": "An admin refused the job before it ever ran.",
+    "rejected": "Somebody who decides on approvals refused the job before it ever ran.",
+    "approval_expired": "Nobody decided on its approval in time.",
     "provider_error": "The cloud provider failed. Tried again.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuyard.actors.model import explain, gpu_words, policy
+from gpuyard.actors.model import explain, gpu_words, policy, reviews
 from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.commands import RecallKey, SubmitJob, SubmitJobs
 from gpuyard.actors.model.commit import RememberKey, StoredKey
@@ -87,19 +87,23 @@ def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
     refusal = _refusal(yard, command)
     if refusal is not None:
         return refusal
-    blocked = command.requires_approval or command.for_approval
-    job = _job(yard, command, blocked, now)
+    approval = reviews.asked_for(yard, command, now)
+    job = _job(yard, command, approval is not None, now)
     if command.no_wait or command.dry_run:
-        reasons = _reasons(yard, job, now)
-        if command.no_wait and reasons:
-            return JobRefused(error="no_capacity", reason=reasons[0].text, reasons=reasons)
+        reasons = _reasons(yard, job, now) if approval is None else [reviews.waiting(yard, approval, "")]
+        if command.no_wait and reasons and not (approval is not None and command.for_approval):
+            error = "no_capacity" if approval is None else "approval_required"
+            return JobRefused(error=error, reason=reasons[0].text, reasons=reasons)
         if command.dry_run:
             return _prediction(yard, job, reasons, now)
     # Nobody else saw this job's place yet: it is taken only now.
     job.id, yard.next_job = yard.next_job, yard.next_job + 1
     job.seq, job.ranked_at = yard.rank(now)
+    if approval is not None:
+        job.approval_id = yard.book.file(job.job_id, approval, out)
+        yard.watch_approvals()
     yard.admit(job, now, out, command.by.username)
-    if not blocked:
+    if approval is None:
         # It asks for work to start, which lifts a hold: whoever stands before it goes first.
         policy.process(yard, now, out)
     return accepted(yard, job, now, explain.why(yard, job, now))
@@ -107,8 +111,6 @@ def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
 
 def _reasons(yard: Yard, job: Job, now: Now) -> list[Reason]:
     """Why a job that is not in the queue yet would not start at once."""
-    if job.status is Status.BLOCKED:
-        return explain.why(yard, job, now)
     reasons = list(explain.obstacles(yard, job, now))
     if not reasons and yard.processing_held and pool_of(job) is not Pool.CLOUD:
         return _behind_the_hold(yard, job, now)
@@ -205,6 +207,7 @@ def accepted(yard: Yard, job: Job, now: Now, reasons: list[Reason], *, hit: bool
         allocated_worker_id=None if local or attempt is None else attempt.host,
         queue_position=yard.position(job, now),
         requires_approval=job.requires_approval,
+        approval_id=job.approval_id,
         reason=reasons[0].text if reasons else None,
         reasons=reasons,
         idempotent_hit=hit,

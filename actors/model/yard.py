@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from gpuyard.actors.model import attempt as attempts, job as jobs, names, priority
+from gpuyard.actors.model.approval_book import ApprovalBook
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef
 from gpuyard.actors.model.commands import RunSpec, WantRun, WatchStart
 from gpuyard.actors.model.commit import (
@@ -64,6 +65,7 @@ class Yard:
         self.counts: Counter[str] = Counter(snapshot.counts)
         self.waits: deque[float] = deque(snapshot.waits, WAITS_KEPT)
         self.keys: dict[tuple[int, str], StoredKey] = {(k.user_id, k.key): k for k in snapshot.keys}
+        self.book = ApprovalBook(snapshot)
         self.active_by_user: dict[int, dict[str, Job]] = {}
         self.running: dict[Pool, dict[str, Job]] = {pool: {} for pool in Pool}
         self.pending: Counter[Pool] = Counter()
@@ -78,6 +80,7 @@ class Yard:
         self.held_since = 0.0
         self.last_ranked_at = 0.0
         self.timers: list[tuple[float, str]] = []
+        self._calls: set[float] = set()
         self.gpu_idle_seconds = 0.0
         self._idle_gpus, self._idle_since = 0, 0.0
         self.revision = 0
@@ -101,6 +104,7 @@ class Yard:
                 self._count_running(job, 1)
             elif job.status is Status.PENDING:
                 self._line_up(job, job.ranked_at)
+        self.watch_approvals()
 
     # --- small questions ---------------------------------------------------------------------------------------
 
@@ -163,6 +167,8 @@ class Yard:
         self.counts[job.status] += 1
         if job.status is Status.PENDING:
             self._line_up(job, now.wall)
+            self.book.note_let_in(job.user_id, now, out)
+        self.book.note_submit(job.user_id, now)
         out.row(self.event(out, now, "job_submitted", job, by, status=str(job.status)))
 
     def change(self, job: Job, out: Outbox, event: JobEvent | None = None, **changes: Any) -> None:
@@ -265,13 +271,26 @@ class Yard:
         """Let the jobs in whose time has come; True when there was one."""
         woken = False
         while self.timers and self.timers[0][0] <= now.wall:
-            _, job_id = heappop(self.timers)
+            at, job_id = heappop(self.timers)
+            self._calls.discard(at)
             job = self.jobs.get(job_id)
             if job is not None and job.status is Status.PENDING and not job.held:
                 self.shapes.remove(job)
                 self.shapes.add(job, now.wall)
                 woken = True
         return woken
+
+    def call_at(self, at: float) -> None:
+        """Have the Scheduler look at the time rules at `at`, on behalf of no pending job."""
+        if at not in self._calls:
+            self._calls.add(at)
+            heappush(self.timers, (at, ""))
+
+    def watch_approvals(self) -> None:
+        """Be called when the first approval that waits expires; after a rebuild, and when that changes."""
+        first = self.book.first_expiry(self.limits.approval_expiry_hours)
+        if first is not None:
+            self.call_at(first)
 
     def _count_running(self, job: Job, by: int) -> None:
         pool = self.pool(job)

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from gpuyard.actors.model.commands import GetEvents, ListJobs
+from gpuyard.actors.model.commands import GetEvents, ListApprovals, ListJobs, PastSubmit
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import StoreFailed
-from gpuyard.actors.model.views import HistoryPage, JobRecord
-from gpuyard.actors.store import pages
+from gpuyard.actors.model.views import ApprovalPage, ApprovalView, HistoryPage, JobRecord
+from gpuyard.actors.store import approvals, pages
 from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
@@ -55,6 +55,15 @@ class Reader:
 
     def run_times(self, config_names: tuple[str, ...]) -> dict[str, list[float]]:
         return self._ask(lambda connection: pages.run_times(connection, config_names))
+
+    def list_approvals(self, query: ListApprovals) -> ApprovalPage:
+        return self._ask(lambda connection: approvals.list_approvals(connection, query))
+
+    def get_approval(self, approval_id: int) -> ApprovalView:
+        return self._ask(lambda connection: approvals.get_approval(connection, approval_id))
+
+    def past_submits(self, limit: int) -> list[PastSubmit]:
+        return self._ask(lambda connection: approvals.past_submits(connection, limit))
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -49,6 +49,11 @@ SUBMITS: Final = (
     "SELECT substr(at, 1, 10) AS day, user_id, count(*) FROM event INDEXED BY event_submitted"
     " WHERE kind = 'job_submitted' AND at >= ? AND user_id IS NOT NULL GROUP BY day, user_id"
 )
+# A removed rule's number stands on in the approvals that it asked for.
+NEXT_RULE: Final = (
+    "SELECT 1 + max(coalesce((SELECT max(id) FROM approval_rule), 0), coalesce((SELECT max(rule_id) FROM approval), 0))"
+)
+NEXT_APPROVAL: Final = "SELECT 1 + coalesce(max(id), 0) FROM approval"
 DAY: Final = 86_400.0
 
 
@@ -83,6 +88,8 @@ def snapshot(connection: sqlite3.Connection, db_id: str, db_epoch: int, now: flo
             keys=tuple(_key(row) for row in connection.execute(KEYS, (iso(now - KEY_SECONDS),))),
             rules=tuple(_rule(row) for row in connection.execute(RULES)),
             approvals=tuple(approval_from(row) for row in connection.execute(PENDING_APPROVALS)),
+            next_rule=_first(connection, NEXT_RULE),
+            next_approval=_first(connection, NEXT_APPROVAL),
             submits=tuple(connection.execute(SUBMITS, (utc_day(now - DAY),))),
             let_in=tuple(user_id for (user_id,) in connection.execute("SELECT user_id FROM submitter")),
         )
@@ -106,6 +113,10 @@ def _counts(connection: sqlite3.Connection) -> dict[str, int]:
 def _settings(connection: sqlite3.Connection) -> dict[str, Any]:
     rows = connection.execute("SELECT key, value FROM setting")
     return {key: from_json(value) for key, value in rows if not key.startswith(identity.OWN_PREFIX)}
+
+
+def _first(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
 
 
 def _waits(connection: sqlite3.Connection) -> tuple[float, ...]:

@@ -83,6 +83,7 @@ class LimitsBody(Strict):
     starvation_threshold_minutes: Annotated[float, _limit("starvation_threshold_minutes", float)] = 60.0
     reserve_after_seconds: Annotated[float, _limit("reserve_after_seconds", float)] = 300.0
     cancel_hold_seconds: Annotated[float | None, _limit("cancel_hold_seconds", float)] = None
+    approval_expiry_hours: Annotated[float | None, _limit("approval_expiry_hours", float)] = None
 
     def changes(self) -> dict[str, Any]:
         """Exactly the limits that the body names."""

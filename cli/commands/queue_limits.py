@@ -25,6 +25,7 @@ NOTES = {
     "starvation_threshold_minutes": "waiting so long raises the priority by one level",
     "reserve_after_seconds": "waiting so long for GPUs alone reserves them",
     "cancel_hold_seconds": "a cancel holds the queue so long (none: until something asks for work)",
+    "approval_expiry_hours": "a blocked job fails undecided after so long (none: never)",
 }
 PATH = "/api/queue/concurrency"
 

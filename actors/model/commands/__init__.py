@@ -10,7 +10,19 @@ from gpuyard.actors.model.commands.agent import (
     LoadJournal as LoadJournal,
     ShortenJournal as ShortenJournal,
 )
-from gpuyard.actors.model.commands.approvals import ApproveJob as ApproveJob, RejectJob as RejectJob
+from gpuyard.actors.model.commands.approvals import (
+    AddRule as AddRule,
+    ApproveJob as ApproveJob,
+    ChangeRule as ChangeRule,
+    GetApproval as GetApproval,
+    GetPastSubmits as GetPastSubmits,
+    GetRules as GetRules,
+    ListApprovals as ListApprovals,
+    PastSubmit as PastSubmit,
+    RejectJob as RejectJob,
+    RemoveRule as RemoveRule,
+    TryRule as TryRule,
+)
 from gpuyard.actors.model.commands.blobs import (
     FetchBlob as FetchBlob,
     GetManifest as GetManifest,

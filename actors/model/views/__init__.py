@@ -4,6 +4,11 @@ Field names are those of CONTRACT; the API adds nothing to them and renames noth
 be imported from here.
 """
 
+from gpuyard.actors.model.views.approvals import (
+    ApprovalPage as ApprovalPage,
+    ApprovalView as ApprovalView,
+    RuleMatch as RuleMatch,
+)
 from gpuyard.actors.model.views.base import View as View
 from gpuyard.actors.model.views.blobs import (
     BlobChunk as BlobChunk,

@@ -153,6 +153,7 @@ class JobAccepted(View, frozen=True, kw_only=True):
     reason: str | None = None
     reasons: list[Reason] = []
     idempotent_hit: bool = False
+    approval_id: int | None = None
 
 
 class JobRefused(View, frozen=True, kw_only=True):

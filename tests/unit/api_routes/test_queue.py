@@ -236,7 +236,7 @@ def test_a_blocked_job_waits_for_approval_and_starts_after_it(yard: Yard) -> Non
 
 
 def test_a_rejected_job_fails_with_the_reason(yard: Yard) -> None:
-    job_id = yard.submit("true", for_approval=True)["job_id"]
+    job_id = yard.submit("true", requires_approval=True)["job_id"]
     for query in ("", "?reason=", "?reason=%20%20", "?reason=a%0Ab", "?reason=" + "x" * 300):
         assert yard.ask("POST", f"/api/queue/{job_id}/reject{query}").status_code == 422
     assert yard.post(f"/api/queue/{job_id}/reject?reason=too%20dear")["status"] == "failed"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gpuyard.actors.model import change, explain, policy
+from gpuyard.actors.model import change, explain, policy, reviews
 from gpuyard.actors.model.commands import ApproveJob, CancelJob, HoldJob, ProcessQueue, SetPriority, SubmitJob
 from gpuyard.actors.model.errors import InvalidInput, NotActive, NotAllowed, WrongState
 from gpuyard.actors.model.job import JobSpec, Target
@@ -212,7 +212,7 @@ class TestCancel:
 
             world.change(change.release, ReleaseJob(job_id=held))
         else:
-            world.change(change.approve, ApproveJob(job_id=blocked))
+            world.change(reviews.approve, ApproveJob(job_id=blocked))
         assert world.running() == [second]
 
     def test_a_dry_run_a_refusal_and_a_hold_do_not_lift_it(self) -> None:
@@ -342,7 +342,7 @@ class TestSubmit:
         world.limit(local_job_max_concurrent=8)
         world.restart()
         assert world.status(job) == "blocked" and codes(world, job) == ["AwaitingApproval"]
-        world.change(change.approve, ApproveJob(job_id=job))
+        world.change(reviews.approve, ApproveJob(job_id=job))
         assert world.status(job) == "running"
 
     def test_overrides_are_for_leads_and_from_40_for_admins(self) -> None:
@@ -474,7 +474,7 @@ class TestUnblock:
 
                     world.change(change.release, ReleaseJob(job_id=other))
                 case ["gpuyard", "jobs", "approval", other, "approve"]:
-                    world.change(change.approve, ApproveJob(job_id=other))
+                    world.change(reviews.approve, ApproveJob(job_id=other))
                 case _:
                     raise AssertionError(f"not a command: {command!r}")
 

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
-from gpuyard.actors.model import change, explain, policy
+from gpuyard.actors.model import change, explain, policy, reviews
 from gpuyard.actors.model.commands import (
     ApproveJob,
     HoldJob,
@@ -155,7 +155,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(job=jobs)
     def approve(self, job: str) -> None:
         if self.world.status(job) == "blocked":
-            self.world.change(change.approve, ApproveJob(job_id=job))
+            self.world.change(reviews.approve, ApproveJob(job_id=job))
 
     @rule()
     def process(self) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from gpuyard.actors.model import cancel, change, policy, runs, submit
+from gpuyard.actors.model.approvals import Approval, ApprovalRule, Decision, RuleType
 from gpuyard.actors.model.attempt import LIVE, Attempt
-from gpuyard.actors.model.clock import ManualClock
+from gpuyard.actors.model.clock import ManualClock, epoch, epoch_or_none, utc_day
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, SubmitJob, WantRun, WantStop, WatchRelease
 from gpuyard.actors.model.commit import (
     CloseHolds,
@@ -33,6 +35,7 @@ from gpuyard.actors.model.job import ACTIVE, TERMINAL, Job, JobSpec
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import OWNER, Viewer
+from gpuyard.actors.model.registers import AppendAudit, DropRecord, PutRecord
 from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.views import JobAccepted, JobRefused
 from gpuyard.actors.model.yard import Yard
@@ -48,6 +51,8 @@ class MemoryStore:
         self.events: list[EventRow] = []
         self.settings: dict[str, Any] = {}
         self.keys: list[StoredKey] = []
+        self.records: dict[str, dict[Any, dict[str, Any]]] = {"approval": {}, "approval_rule": {}, "submitter": {}}
+        self.audit: list[AppendAudit] = []
 
     def apply(self, rows: list[Row]) -> None:
         for row in rows:
@@ -87,6 +92,15 @@ class MemoryStore:
                 self.keys.append(StoredKey(user_id, key, digest, job_ids, at))
             case PutSetting(key, value):
                 self.settings[key] = value
+            case PutRecord(register, values):
+                key = values["user_id" if register == "submitter" else "id"]
+                before = self.records[register].get(key, {})
+                assert register != "approval" or before.get("status", "pending") == "pending", "decided twice"
+                self.records[register][key] = {**before, **values}
+            case DropRecord(register, where):
+                del self.records[register][where["id"]]
+            case AppendAudit():
+                self.audit.append(row)
             case _:
                 raise AssertionError(f"unexpected row {row}")
 
@@ -110,7 +124,29 @@ class MemoryStore:
             settings=dict(self.settings),
             counts=counts,
             keys=tuple(self.keys),
+            rules=tuple(_rule(values) for values in self.records["approval_rule"].values()),
+            approvals=tuple(a for a in map(_approval, self.records["approval"].values()) if a.status == "pending"),
+            next_rule=max((*self.records["approval_rule"], *self._rules_named()), default=0) + 1,
+            next_approval=max(self.records["approval"], default=0) + 1,
+            submits=tuple((day, user, number) for (day, user), number in self._submits().items()),
+            let_in=tuple(self.records["submitter"]),
         )
+
+    def _rules_named(self) -> list[int]:
+        return [values["rule_id"] or 0 for values in self.records["approval"].values()]
+
+    def _submits(self) -> Counter[tuple[str, int]]:
+        events = (event for event in self.events if event.kind == "job_submitted")
+        return Counter((utc_day(event.at), event.user_id or 0) for event in events)
+
+
+def _rule(values: dict[str, Any]) -> ApprovalRule:
+    return ApprovalRule(**{**values, "type": RuleType(values["type"])})
+
+
+def _approval(values: dict[str, Any]) -> Approval:
+    times = {"requested_at": epoch(values["requested_at"]), "decided_at": epoch_or_none(values["decided_at"])}
+    return Approval(**{**values, **times, "status": Decision(values["status"])})
 
 
 class World:
@@ -201,7 +237,16 @@ class World:
     def submit(self, gpus: int = 1, by: Viewer = OWNER, **more: Any) -> JobAccepted | JobRefused:
         command_fields = {
             name: more.pop(name)
-            for name in ("no_wait", "dry_run", "priority_override", "requires_approval", "idempotency_key", "digest")
+            for name in (
+                "no_wait",
+                "dry_run",
+                "priority_override",
+                "requires_approval",
+                "for_approval",
+                "idempotency_key",
+                "digest",
+                "team_id",
+            )
             if name in more
         }
         spec = JobSpec(argv=("true",), num_processes=gpus, **more)

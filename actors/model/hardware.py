@@ -1,0 +1,24 @@
+"""What hardware a job may get, by name: what rules of type `hardware_type` look at."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gpuyard.actors.model.job import JobSpec, Target
+from gpuyard.actors.model.reserve import among
+from gpuyard.actors.model.yard import Yard
+
+# Labels that say which GPU a worker has; a job that asks for one asks for that hardware.
+LABELS: Final = ("gpu_type", "gpu_name", "gpu", "hardware")
+METADATA: Final = ("hardware", "hardware_type")
+
+
+def hardware_of(yard: Yard, spec: JobSpec) -> tuple[str, ...]:
+    """Names of the GPUs that the job may get, and of the hardware that it asks for; none for a CPU job."""
+    if spec.is_cpu:
+        return ()
+    names = [spec.worker_labels[label] for label in LABELS if label in spec.worker_labels]
+    names += [value for key in METADATA if isinstance(value := spec.metadata.get(key), str)]
+    if spec.target in (Target.AUTO, Target.LOCAL):
+        names += [gpu.name for gpu in among(yard.ledger.known, tuple(spec.wanted_devices))]
+    return tuple(dict.fromkeys(name for name in names if name))
