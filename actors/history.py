@@ -42,7 +42,7 @@ class History(Actor):
             case ListJobs():
                 return self._reader.list_jobs(message)
             case GetJob():
-                return self._reader.get_job(message.job_id, prefix=message.prefix)
+                return self._reader.get_job(message.job_id, prefix=message.prefix, user_id=message.user_id)
             case GetEvents():
                 return self._reader.get_events(message)
             case GetLastEvent():

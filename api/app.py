@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from gpuyard import __version__
 from gpuyard.api import errors
 from gpuyard.api.core import Core
-from gpuyard.api.deps import viewer_of
+from gpuyard.api.deps import scopes_of, viewer_of
 from gpuyard.api.guard import Guard
 from gpuyard.api.hub import Hub
 from gpuyard.api.identity import Authenticator, OwnerOnLoopback
@@ -62,7 +62,7 @@ async def enforce(request: Request) -> None:
     """The rule of this route, before it runs. Raises Unauthenticated or NotAllowed."""
     rule = RULES[request.method, request.scope["route"].path]
     if rule is not Rule.PUBLIC:
-        check(rule, viewer_of(request))
+        check(rule, viewer_of(request), request.method, scopes_of(request))
 
 
 def require_rules(app: FastAPI) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gpuyard.actors.model.people import Viewer
+from gpuyard.actors.model.people import Scope, Viewer
 from gpuyard.api.core import Core, RequestCore
 from gpuyard.api.errors import Unauthenticated, request_id_of
 from gpuyard.api.hub import Hub
@@ -34,6 +34,12 @@ def viewer_of(request: Request) -> Viewer:
     return viewer
 
 
+def scopes_of(request: Request) -> tuple[Scope, ...]:
+    """What the token of this request may be used for."""
+    scopes: tuple[Scope, ...] = request.scope["state"].get("scopes", ())
+    return scopes
+
+
 def settings_of(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
@@ -45,6 +51,10 @@ async def _core(request: Request) -> Core:
 
 async def _viewer(request: Request) -> Viewer:
     return viewer_of(request)
+
+
+async def _scopes(request: Request) -> tuple[Scope, ...]:
+    return scopes_of(request)
 
 
 async def _settings(request: Request) -> Settings:
@@ -73,6 +83,7 @@ async def _request_id(request: Request) -> str:
 # Dependencies are coroutine functions: FastAPI runs plain functions in a thread (DESIGN 12).
 CoreDep = Annotated[Core, Depends(_core)]
 ViewerDep = Annotated[Viewer, Depends(_viewer)]
+ScopesDep = Annotated[tuple[Scope, ...], Depends(_scopes)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 HubDep = Annotated[Hub, Depends(_hub)]
 StreamsDep = Annotated[Streams, Depends(_streams)]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from gpuyard.actors.model import limits, views
-from gpuyard.api import answers
+from gpuyard.api import answers, answers_people
 from gpuyard.api.examples import EXAMPLES
 
 PLACE: Final = "#/components/schemas/{name}"
@@ -15,10 +15,14 @@ PLACE: Final = "#/components/schemas/{name}"
 SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
     limits.Limits,
     views.MyQueue,
+    views.UserView,
+    views.TeamView,
+    views.TokenView,
     *(
         kind
-        for kind in vars(answers).values()
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == answers.__name__
+        for module in (answers, answers_people)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
     ),
 )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gpuyard.api.examples_people import PEOPLE
+
 JOB_ID: Final = "3k9w2m7q1x0d"
 
 LIMITS: Final[dict[str, Any]] = {
@@ -251,6 +253,7 @@ DESCRIPTION: Final[dict[str, Any]] = {
 
 # By operation id.
 EXAMPLES: Final[dict[str, Any]] = {
+    **PEOPLE,
     "list_queue": {"entries": [RUNNING, ENTRY], "total": 2, "total_pending": 1, "total_running": 1},
     "queue_stats": STATS,
     "my_queue": MINE,

@@ -9,7 +9,7 @@ import msgspec
 
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import GetJob, GetLive
-from gpuyard.actors.model.errors import NotActive, NotAllowed, NotFound, Unavailable, WrongState
+from gpuyard.actors.model.errors import NotActive, NotFound, Unavailable, WrongState
 from gpuyard.actors.model.job import TERMINAL
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.people import Viewer
@@ -27,16 +27,17 @@ def check_id(job_id: str) -> str:
 
 
 async def stored(core: Core, viewer: Viewer, job_id: str) -> JobRecord:
-    """The job as History has it; `job_id` may be a unique prefix. Raises NotFound, NotAllowed."""
-    record: JobRecord = await core.ask(names.HISTORY, GetJob(job_id=check_id(job_id), prefix=True))
+    """The job as History has it; `job_id` may be a prefix that is unique among those one sees. Raises NotFound."""
+    only = None if viewer.is_lead else viewer.user_id
+    record: JobRecord = await core.ask(names.HISTORY, GetJob(job_id=check_id(job_id), prefix=True, user_id=only))
     require_sight(viewer, record.entry)
     return record
 
 
 def require_sight(viewer: Viewer, entry: Entry) -> None:
-    """Raises NotAllowed unless `viewer` may see this job."""
+    """To whom may not see this job it does not exist: raises NotFound."""
     if not viewer.may_see(entry.user_id):
-        raise NotAllowed(f"job {entry.job_id} belongs to another user")
+        raise NotFound(f"there is no job {entry.job_id}")
 
 
 async def current(core: Core, viewer: Viewer, job_id: str) -> JobRecord:
@@ -83,8 +84,7 @@ def _laid_over(record: JobRecord, live: LiveJob) -> JobRecord:
 async def act(core: Core, viewer: Viewer, job_id: str, message: Message) -> Any:
     """Ask the Scheduler to do something to an active job.
 
-    Raises what the Scheduler raises; for a job that is not active NotFound, NotAllowed, or WrongState when it has
-    ended.
+    Raises what the Scheduler raises; for a job that is not active NotFound, or WrongState when it has ended.
     """
     check_id(job_id)
     try:

@@ -1,21 +1,34 @@
 """Who may use which route: the one table. A route without a row makes `create_app` fail.
 
-public  no identity is asked for.
-viewer  any identity; what it may see and do with whose jobs is decided by the actor that answers (`Viewer`).
-lead    leads and admins. admin: admins only.
+public   no identity is asked for.
+viewer   any identity; lists hold what it may see.
+see      any identity, about one job: its own, or anybody's for leads and admins. To others the job does not exist: 404.
+act      any identity, on one job: its own, or anybody's for admins. A lead sees others' jobs, but may not: 403.
+clear    any identity, on one job that has ended: as `see`.
+account  any identity, about its own account (for admins anybody's).
+lead     leads and admins, about anybody's jobs. admin: admins only.
+
+A row says the level; the scope that a token must have follows from it (`scope_of`). The level and the scope are
+checked here, before the route runs; whose job it is, where that is known: by the actor that answers, or in `lookup.py`.
+`tests/security/test_matrix.py` holds every row against the running application.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from gpuyard.actors.model.errors import NotAllowed
-from gpuyard.actors.model.people import Level, Viewer
+from gpuyard.actors.model.people import Level, Scope, Viewer
 
 
 class Rule(StrEnum):
     PUBLIC = "public"
     VIEWER = "viewer"
+    SEE = "see"
+    ACT = "act"
+    CLEAR = "clear"
+    ACCOUNT = "account"
     LEAD = "lead"
     ADMIN = "admin"
 
@@ -25,7 +38,7 @@ RULES: dict[tuple[str, str], Rule] = {
     # health
     ("GET", "/healthz"): Rule.PUBLIC,
     ("GET", "/readyz"): Rule.PUBLIC,
-    ("GET", "/metrics"): Rule.VIEWER,
+    ("GET", "/metrics"): Rule.LEAD,
     # events
     ("GET", "/api/events"): Rule.VIEWER,
     # queue
@@ -33,38 +46,51 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/api/queue/stats"): Rule.VIEWER,
     ("GET", "/api/queue/me"): Rule.VIEWER,
     ("GET", "/api/queue/user/{user_id}"): Rule.LEAD,
-    ("GET", "/api/queue/position/{job_id}"): Rule.VIEWER,
+    ("GET", "/api/queue/position/{job_id}"): Rule.SEE,
     ("GET", "/api/queue/concurrency"): Rule.VIEWER,
     ("POST", "/api/queue/concurrency"): Rule.ADMIN,
     ("POST", "/api/queue/submit"): Rule.VIEWER,
     ("POST", "/api/queue/process"): Rule.ADMIN,
     ("POST", "/api/queue/cleanup"): Rule.ADMIN,
-    ("POST", "/api/queue/{job_id}/cancel"): Rule.VIEWER,
+    ("POST", "/api/queue/{job_id}/cancel"): Rule.ACT,
     ("POST", "/api/queue/{job_id}/approve"): Rule.LEAD,
     ("POST", "/api/queue/{job_id}/reject"): Rule.LEAD,
     ("POST", "/api/queue/{job_id}/priority"): Rule.LEAD,
-    ("POST", "/api/queue/{job_id}/hold"): Rule.VIEWER,
-    ("POST", "/api/queue/{job_id}/release"): Rule.VIEWER,
+    ("POST", "/api/queue/{job_id}/hold"): Rule.ACT,
+    ("POST", "/api/queue/{job_id}/release"): Rule.ACT,
     # jobs
     ("GET", "/api/jobs"): Rule.VIEWER,
     ("POST", "/api/jobs/cancel"): Rule.VIEWER,
-    ("GET", "/api/jobs/{job_id}"): Rule.VIEWER,
-    ("DELETE", "/api/jobs/{job_id}"): Rule.VIEWER,
-    ("POST", "/api/jobs/{job_id}/cancel"): Rule.VIEWER,
-    ("POST", "/api/jobs/{job_id}/retry"): Rule.VIEWER,
-    ("GET", "/api/jobs/{job_id}/logs"): Rule.VIEWER,
-    ("GET", "/api/jobs/{job_id}/logs/stream"): Rule.VIEWER,
-    ("GET", "/api/jobs/{job_id}/events"): Rule.VIEWER,
+    ("GET", "/api/jobs/{job_id}"): Rule.SEE,
+    ("DELETE", "/api/jobs/{job_id}"): Rule.CLEAR,
+    ("POST", "/api/jobs/{job_id}/cancel"): Rule.ACT,
+    ("POST", "/api/jobs/{job_id}/retry"): Rule.CLEAR,
+    ("GET", "/api/jobs/{job_id}/logs"): Rule.SEE,
+    ("GET", "/api/jobs/{job_id}/logs/stream"): Rule.SEE,
+    ("GET", "/api/jobs/{job_id}/events"): Rule.SEE,
     ("GET", "/api/cloud/jobs"): Rule.VIEWER,
     ("POST", "/api/cloud/jobs/cancel"): Rule.VIEWER,
-    ("GET", "/api/cloud/jobs/{job_id}"): Rule.VIEWER,
-    ("DELETE", "/api/cloud/jobs/{job_id}"): Rule.VIEWER,
-    ("POST", "/api/cloud/jobs/{job_id}/cancel"): Rule.VIEWER,
-    ("POST", "/api/cloud/jobs/{job_id}/retry"): Rule.VIEWER,
-    ("GET", "/api/cloud/jobs/{job_id}/logs"): Rule.VIEWER,
-    ("GET", "/api/cloud/jobs/{job_id}/logs/stream"): Rule.VIEWER,
-    ("GET", "/api/cloud/jobs/{job_id}/events"): Rule.VIEWER,
+    ("GET", "/api/cloud/jobs/{job_id}"): Rule.SEE,
+    ("DELETE", "/api/cloud/jobs/{job_id}"): Rule.CLEAR,
+    ("POST", "/api/cloud/jobs/{job_id}/cancel"): Rule.ACT,
+    ("POST", "/api/cloud/jobs/{job_id}/retry"): Rule.CLEAR,
+    ("GET", "/api/cloud/jobs/{job_id}/logs"): Rule.SEE,
+    ("GET", "/api/cloud/jobs/{job_id}/logs/stream"): Rule.SEE,
+    ("GET", "/api/cloud/jobs/{job_id}/events"): Rule.SEE,
     ("POST", "/api/cloud/jobs/submit"): Rule.VIEWER,
+    # people
+    ("GET", "/api/users"): Rule.LEAD,
+    ("POST", "/api/users"): Rule.ADMIN,
+    ("GET", "/api/users/me"): Rule.VIEWER,
+    ("PATCH", "/api/users/{user_id}"): Rule.ADMIN,
+    ("DELETE", "/api/users/{user_id}"): Rule.ADMIN,
+    ("GET", "/api/teams"): Rule.VIEWER,
+    ("POST", "/api/teams"): Rule.ADMIN,
+    ("PATCH", "/api/teams/{team_id}"): Rule.ADMIN,
+    ("DELETE", "/api/teams/{team_id}"): Rule.ADMIN,
+    ("GET", "/api/tokens"): Rule.ACCOUNT,
+    ("POST", "/api/tokens"): Rule.ACCOUNT,
+    ("DELETE", "/api/tokens/{token_id}"): Rule.ACCOUNT,
     # configs
     ("GET", "/api/configs"): Rule.VIEWER,
     ("GET", "/api/configs/{name}"): Rule.VIEWER,
@@ -77,14 +103,28 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/gpus/{gpu}/clear"): Rule.ADMIN,
 }
 
-LEVELS = {Rule.VIEWER: Level.VIEWER, Rule.LEAD: Level.LEAD, Rule.ADMIN: Level.ADMIN}
+LEVELS = {Rule.LEAD: Level.LEAD, Rule.ADMIN: Level.ADMIN}
+READING = frozenset({"GET", "HEAD"})
+ADMINISTRATION = frozenset({Rule.ACCOUNT, Rule.LEAD, Rule.ADMIN})
 
 
-def check(rule: Rule, viewer: Viewer) -> None:
-    """Raises NotAllowed when `viewer`'s level is below what `rule` asks for."""
+def scope_of(method: str, rule: Rule) -> Scope | None:
+    """What a token must be good for here: to look, to put jobs in the queue and act on them, or all else."""
+    if rule is Rule.PUBLIC:
+        return None
+    if method in READING:
+        return Scope.READ
+    return Scope.ADMIN if rule in ADMINISTRATION else Scope.SUBMIT
+
+
+def check(rule: Rule, viewer: Viewer, method: str = "GET", scopes: Collection[Scope] = tuple(Scope)) -> None:
+    """Raises NotAllowed when `viewer`'s level is below what `rule` asks for, or its token is not for that."""
     needed = LEVELS.get(rule, Level.VIEWER)
     if viewer.level < needed:
         raise NotAllowed(f"this needs level {needed.name.lower()}: ask an admin")
+    scope = scope_of(method, rule)
+    if scope is not None and scope not in scopes:
+        raise NotAllowed(f"this token is not for that: it lacks the scope {scope}")
 
 
 def is_public(method: str, path: str) -> bool:

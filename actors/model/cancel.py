@@ -19,12 +19,10 @@ from gpuyard.actors.model.yard import Yard, driver_of
 
 
 def visible_job(yard: Yard, job_id: str, by: Viewer) -> Job:
-    """The active job, if `by` may see it. Raises NotActive, NotAllowed."""
+    """The active job, if `by` may see it; to others it does not exist. Raises NotActive."""
     job = yard.jobs.get(job_id)
-    if job is None:
+    if job is None or not by.may_see(job.user_id):
         raise NotActive(f"no active job {job_id}", job_id=job_id)
-    if not by.may_see(job.user_id):
-        raise NotAllowed(f"job {job_id} belongs to another user")
     return job
 
 

@@ -25,7 +25,9 @@ EVENTS: Final = "SELECT id, at, kind, job_id, user_id, who, data, cause, by_user
 EVENTS_AFTER: Final = f"{EVENTS} WHERE id > ? ORDER BY id LIMIT ?"
 EVENTS_OF: Final = f"{EVENTS} WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?"
 RUNS_PER_CONFIG: Final = 50
-PREFIX: Final = "SELECT job_id FROM queue WHERE job_id >= ? AND job_id < ? ORDER BY job_id LIMIT 11"
+PREFIX: Final = (
+    "SELECT job_id FROM queue WHERE job_id >= ? AND job_id < ? AND (? IS NULL OR user_id = ?) ORDER BY job_id LIMIT 11"
+)
 RUN_TIMES: Final = (
     "SELECT q.started_at, q.completed_at FROM queue q INDEXED BY queue_finished"
     " WHERE q.completed_at IS NOT NULL AND q.config_name = ? AND q.status = 'completed' AND q.started_at IS NOT NULL"
@@ -40,13 +42,13 @@ def list_jobs(connection: sqlite3.Connection, query: ListJobs, totals: Totals) -
         return HistoryPage(records=_records(connection, ids), total=total)
 
 
-def get_job(connection: sqlite3.Connection, job_id: str, *, prefix: bool) -> JobRecord:
-    """The job with its attempts, events and spec. Raises NotFound."""
+def get_job(connection: sqlite3.Connection, job_id: str, *, prefix: bool, user_id: int | None = None) -> JobRecord:
+    """The job with its attempts, events and spec; with `user_id` only that user's jobs exist. Raises NotFound."""
     with one_read(connection):
         if prefix:
-            job_id = _whole_id(connection, job_id)
+            job_id = _whole_id(connection, job_id, user_id)
         row = connection.execute(f"{JOBS} WHERE q.job_id = ?", (job_id,)).fetchone()
-        if row is None:
+        if row is None or (user_id is not None and job_from(row).user_id != user_id):
             raise NotFound(f"there is no job {job_id}", job_id=job_id)
         attempts = attempts_of(connection, [job_id]).get(job_id, [])
         events = [event_from(found) for found in connection.execute(EVENTS_OF, (job_id, 0, -1))]
@@ -171,9 +173,10 @@ def _record(
     )
 
 
-def _whole_id(connection: sqlite3.Connection, prefix: str) -> str:
-    """The id of the one job whose id is `prefix` or begins with it. Raises NotFound."""
-    found = [id_ for (id_,) in connection.execute(PREFIX, (prefix, prefix + "\U0010ffff"))] if prefix else []
+def _whole_id(connection: sqlite3.Connection, prefix: str, user_id: int | None) -> str:
+    """The id of the one job (of that user, if one is given) that is `prefix` or begins with it. Raises NotFound."""
+    values = (prefix, prefix + "\U0010ffff", user_id, user_id)
+    found = [id_ for (id_,) in connection.execute(PREFIX, values)] if prefix else []
     if not found:
         raise NotFound(f"there is no job {prefix}", job_id=prefix)
     if found[0] == prefix or len(found) == 1:

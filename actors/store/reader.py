@@ -44,8 +44,8 @@ class Reader:
     def list_jobs(self, query: ListJobs) -> HistoryPage:
         return self._ask(lambda connection: pages.list_jobs(connection, query, self._totals))
 
-    def get_job(self, job_id: str, *, prefix: bool) -> JobRecord:
-        return self._ask(lambda connection: pages.get_job(connection, job_id, prefix=prefix))
+    def get_job(self, job_id: str, *, prefix: bool, user_id: int | None = None) -> JobRecord:
+        return self._ask(lambda connection: pages.get_job(connection, job_id, prefix=prefix, user_id=user_id))
 
     def get_events(self, query: GetEvents) -> list[EventRow]:
         return self._ask(lambda connection: pages.get_events(connection, query))

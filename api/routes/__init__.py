@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from gpuyard.api.routes import configs, events, gpus, health, jobs, limits, logs, queue, submit, system
+from gpuyard.api.routes import (
+    configs,
+    events,
+    gpus,
+    health,
+    jobs,
+    limits,
+    logs,
+    queue,
+    submit,
+    system,
+    teams,
+    tokens,
+    users,
+)
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -17,4 +31,7 @@ ROUTERS: list[APIRouter] = [
     configs.router,
     system.router,
     gpus.router,
+    users.router,
+    teams.router,
+    tokens.router,
 ]

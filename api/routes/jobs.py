@@ -13,6 +13,7 @@ from gpuyard.actors.model import bounds, names
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, DeleteJob, GetEvents, ListJobs, SubmitJob
 from gpuyard.actors.model.errors import NotAllowed, WrongState
 from gpuyard.actors.model.job import JobSpec, Status, Target
+from gpuyard.actors.model.people import Level
 from gpuyard.actors.model.views import HistoryPage, JobAccepted, JobChanged, JobRefused, JobsCancelled
 from gpuyard.api import jobviews, lookup, submission
 from gpuyard.api.answers import BulkCancelled, Changed, JobList, NotCancelled, OneJob, Removed, Story, Submitted
@@ -100,6 +101,8 @@ async def retry_job(
     entry = record.entry
     if entry.status not in RETRIED:
         raise WrongState(f"job {entry.job_id} is {entry.status}: only failed and cancelled jobs are retried")
+    if viewer.level < Level.RESEARCHER and entry.config_name is None:
+        raise NotAllowed("a viewer submits existing configs only: this job ran a command")
     key = submission.check_key(idempotency_key)
     message = SubmitJob(
         spec=msgspec.convert(record.spec, JobSpec),

@@ -170,7 +170,7 @@ class Queue:
     def retry(self, by: Person, job_id: str) -> tuple[int, Job | None]:
         old = self.jobs[job_id]
         if not by.is_lead and by is not old.owner:
-            return 403, None
+            return 404, None
         if old.status not in ("failed", "cancelled"):
             return 409, None
         return self.submit(by, Job(by, old.need, 0, old.devices, approval=old.approval))
@@ -239,9 +239,9 @@ class Queue:
         job.status, job.gpus = "cancelled", []
 
     def _refused(self, by: Person, job: Job) -> int:
-        """409 for a job that has ended, 403 for somebody else's (an admin may, a lead only sees it), else 0."""
+        """409 for a job that has ended; somebody else's is 404, for a lead, who sees it, 403 (an admin may); else 0."""
         if not (by.is_lead or by is job.owner):
-            return 403
+            return 404
         if job.status not in ACTIVE:
             return 409
         return 0 if by.is_admin or by is job.owner else 403

@@ -25,11 +25,12 @@ class GetJob(Message, frozen=True, kw_only=True):
     """One job with its attempts and events, as stored. From: Frontend. To: History.
 
     Reply: JobRecord. Errors: NotFound (also for an ambiguous prefix). `job_id` may be a unique prefix when
-    `prefix`. Repeat: harmless.
+    `prefix`. With `user_id` only that user's jobs exist. Repeat: harmless.
     """
 
     job_id: str
     prefix: bool = False
+    user_id: int | None = None
 
 
 class GetEvents(Message, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from gpuyard.actors.model.commands import Publish, Ready
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.people import Level, Viewer
+from gpuyard.actors.people import People
 from gpuyard.actors.process_keeper import ProcessKeeper
 from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.scheduler import Scheduler
@@ -160,6 +161,7 @@ def opened(folder: Path) -> Iterator[Yard]:
             Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
             Child(names.GPUS, LocalGPUAllocator, lambda: (choose("4:A100:40", gpu), gpu), core=True),
             Child(names.SCHEDULER, Scheduler, lambda: (limits,), core=True),
+            Child(names.PEOPLE, People),
             Child(names.HISTORY, History, lambda: (data / "jobs.db",)),
             Child(names.LOGS, LogReader, lambda: (data,)),
             Child(names.LINK, Relay, lambda: (deliver,)),

@@ -9,7 +9,7 @@ import pytest
 
 from gpuyard.actors.base import Directory
 from gpuyard.actors.model import limits, views
-from gpuyard.api import answers
+from gpuyard.api import answers, answers_people
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
 from gpuyard.api.documents import SHOWN
@@ -104,6 +104,18 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "exclude_gpu": answers.GpuAside,
     "include_gpu": answers.GpuAside,
     "clear_gpu": answers.GpuAside,
+    "list_users": answers_people.UserList,
+    "add_user": answers_people.UserCreated,
+    "change_user": views.UserView,
+    "remove_user": answers_people.UserGone,
+    "who_am_i": answers_people.Me,
+    "list_teams": answers_people.TeamList,
+    "add_team": views.TeamView,
+    "change_team": views.TeamView,
+    "remove_team": answers_people.TeamGone,
+    "list_tokens": answers_people.TokenList,
+    "create_token": answers_people.TokenCreated,
+    "revoke_token": views.TokenView,
 }
 
 
@@ -134,6 +146,9 @@ def _tagged(example: Any) -> Any:
         answers.JobWithStory,
         answers.Job,
         views.Entry,
+        views.UserView,
+        views.TeamView,
+        views.TokenView,
     ):
         if set(kind.__struct_fields__) == set(found):
             return found | {"type": kind.__struct_config__.tag}

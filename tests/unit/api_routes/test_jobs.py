@@ -264,7 +264,7 @@ def test_people_see_their_own_jobs_and_leads_see_all(yard: Yard) -> None:
     assert yard.ask("GET", "/api/queue/user/4", by="ann").status_code == 403
 
 
-def test_another_persons_job_is_403_on_every_route(yard: Yard) -> None:
+def test_another_persons_job_does_not_exist_on_any_route(yard: Yard) -> None:
     done = yard.submit("false", by="ann")["job_id"]
     yard.wait(done)
     waiting = yard.submit(*SLEEP, by="ann", not_before=LATER)["job_id"]
@@ -277,8 +277,8 @@ def test_another_persons_job_is_403_on_every_route(yard: Yard) -> None:
             *(("POST", f"/api/queue/{job_id}/release"), ("GET", f"/api/queue/position/{job_id}")),
         ):
             response = yard.ask(method, path, by="bob")
-            assert response.status_code == 403, (method, path, response.text)
-            assert response.json()["code"] == "not_allowed"
+            assert response.status_code == 404, (method, path, response.text)
+            assert response.json()["detail"] == f"there is no job {job_id}"
     failed = yard.post("/api/jobs/cancel", {"job_ids": [waiting]}, by="bob")
     assert (failed["cancelled"], len(failed["failed"])) == ([], 1)
     assert yard.post("/api/jobs/cancel", {"all": True}, by="bob")["cancelled"] == []
