@@ -13,10 +13,11 @@ from gpuyard.actors.model.commands import WantRun
 
 
 class Began(msgspec.Struct, frozen=True, tag=True):
-    """A journal begins: `id` names it for its whole life, so that two copies of a worker's folder can be told apart
-    from one that moved on."""
+    """A worker's process begins to write: `id` names the journal for its whole life, `life` counts these beginnings.
+    So a copy of a worker's folder can be told from one that moved on."""
 
     id: str
+    life: int = 1
 
 
 class Obeyed(msgspec.Struct, frozen=True, tag=True):

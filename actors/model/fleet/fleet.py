@@ -10,13 +10,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from gpuyard.actors.model.commands import AllowKeys, ForgetRun, WantedComplete, WantRun, WantStop
-from gpuyard.actors.model.events import PeerSaid
+from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import AllowKeys, ForgetRun, SendToPeer, WantedComplete, WantRun, WantStop
+from gpuyard.actors.model.events import PeerSaid, WorkerFacts
+from gpuyard.actors.model.fleet import keys, leases, syncs
+from gpuyard.actors.model.fleet.admission import Verdict, judge
+from gpuyard.actors.model.fleet.departed import Departed
+from gpuyard.actors.model.fleet.facts import fact_of
 from gpuyard.actors.model.fleet.outbox import FleetOutbox
 from gpuyard.actors.model.fleet.record import WorkerRecord
+from gpuyard.actors.model.fleet.reports import Reports, lost, tell_end
+from gpuyard.actors.model.fleet.roster import Roster
 from gpuyard.actors.model.fleet.settings import FleetSettings
-from gpuyard.actors.model.fleet.worker import Worker
+from gpuyard.actors.model.fleet.states import WorkerEvent, WorkerState, step
+from gpuyard.actors.model.fleet.worker import Session, Wanted, Worker, has_ended
 from gpuyard.actors.model.outbox import Now
+from gpuyard.actors.model.registers import AppendAudit
+from gpuyard.actors.model.wire import PROTOCOL, Heartbeat, Sync
+
+LISTENED_TO = frozenset({WorkerState.IDLE, WorkerState.BUSY, WorkerState.DRAINING})
+IN_TURN = "another machine or process speaks with this worker's key: give each its own (`gpuyard workers add`)"
+NOT_YET = "another session of this worker was heard a moment ago: this one is admitted once that is silent"
 
 
 class Fleet:
@@ -26,50 +40,289 @@ class Fleet:
     def __init__(
         self, settings: FleetSettings, db_id: str, db_epoch: int, records: Iterable[WorkerRecord], now: Now
     ) -> None:
-        raise NotImplementedError
+        self.settings = settings
+        self.counters: Counter[str] = Counter()
+        self.complete = False
+        self._identity = (db_id, db_epoch)
+        self._roster = Roster(records, now.monotonic)
+        self._departed = Departed(settings)
+        self._where: dict[int, Worker] = {}
+        self._reports = Reports(db_id, db_epoch, self._owner, self.counters)
+        self._revision = 0
+        self._sync_due: dict[str, Worker] = {}
+        self._facts_due: dict[str, Worker] = {}
+        self._gone: list[str] = []
+        self._retell_at = now.monotonic
 
-    settings: FleetSettings
-    workers: dict[str, Worker]
-    counters: Counter[str]
-
-    # --- what workers say ---
+    # --- what workers say --------------------------------------------------------------------------------------
 
     def heard(self, said: PeerSaid, now: Now, out: FleetOutbox) -> None:
         """A heartbeat. Tells the gateway a SendToPeer(Sync) at once, and the Scheduler what it reports (AttemptStarted,
         AttemptExited, GpuEmptied, OrphanSeen). One that is stale, replayed, or of nobody is counted and ignored."""
-        raise NotImplementedError
+        worker, beat = self._roster.speaker(said.user_id), said.said
+        if worker is None:
+            self.counters["unknown_peer"] += 1
+            return
+        if abs(beat.protocol - PROTOCOL) > 1:
+            self._refuse(said, f"version {beat.version}: the server speaks protocol {PROTOCOL} only", "version", out)
+            return
+        match judge(worker, beat, self.settings, self.complete, now.monotonic):
+            case Verdict.STALE:
+                self.counters["stale_beat"] += 1
+            case Verdict.WAIT:
+                if worker.state not in LISTENED_TO:
+                    self._step(worker, WorkerEvent.HEARD)
+                self._refuse(said, NOT_YET, "waiting_session", out)
+            case Verdict.FIRST_CLONE:
+                self._audit_clone(worker, said, now, out)
+                self._refuse(said, IN_TURN, "clone", out)
+            case Verdict.CLONE:
+                self._refuse(said, IN_TURN, "clone", out)
+            case Verdict.ADMIT:
+                self._admit(worker, said, now, out)
+                self._beat(worker, said, now, out)
+            case Verdict.BEAT:
+                self._beat(worker, said, now, out)
+
+    def _admit(self, worker: Worker, said: PeerSaid, now: Now, out: FleetOutbox) -> None:
+        """Another life of this worker speaks from now on."""
+        beat, record = said.said, worker.record
+        stranded = (want for want in worker.wants.values() if want.incarnation != beat.incarnation)
+        record.stranded = tuple(want.fence for want in stranded if not want.over)
+        record.incarnation, record.journal, record.life = beat.incarnation, beat.journal, beat.life
+        record.connected_at, record.offline_since = now.wall, None
+        if beat.persistent is not None:
+            record.ephemeral = not beat.persistent
+        worker.challengers.pop(beat.session, None)
+        worker.strays.clear()
+        worker.session = Session(
+            id=beat.session,
+            incarnation=beat.incarnation,
+            user_id=said.user_id,
+            route=said.route,
+            address=said.address,
+            beat=beat,
+            heard_at=now.monotonic,
+            joined_at=now.monotonic,
+        )
+        out.lazy.append(record.row())
+        self._roster.keep_keys(worker, keys.connected(record, said.user_id), out)
+
+    def _beat(self, worker: Worker, said: PeerSaid, now: Now, out: FleetOutbox) -> None:
+        """The admitted session says how things are; it is answered at once."""
+        beat, session = said.said, worker.session
+        assert session is not None
+        session.beat, session.heard_at, session.route, session.user_id = beat, now.monotonic, said.route, said.user_id
+        worker.heard_at, worker.record.heard_at = now.monotonic, now.wall
+        worker.refused = self._other_master(beat)
+        if not self._reports.is_foreign(beat):
+            leases.renew(worker, beat.incarnation, now.monotonic)
+        self._reports.hear(worker, beat, self.complete, out)
+        for want in list(worker.wants.values()):
+            self._settle(worker, want, beat)
+        came_back = worker.state not in LISTENED_TO
+        self._step(worker, WorkerEvent.ADMITTED)
+        if came_back and worker.record.offline_since is not None:
+            worker.record.offline_since = None
+            out.lazy.append(worker.record.row())
+        if worker.record.drained:
+            self._step(worker, WorkerEvent.DRAINED)
+        self._step(worker, WorkerEvent.JOB_GIVEN if worker.busy else WorkerEvent.JOBS_DONE)
+        if beat.leaving and not worker.busy:
+            self._falls_silent(worker, now, out)
+        self._facts_due[worker.id] = worker
+        self._send(worker, session, out)
+
+    def _other_master(self, beat: Heartbeat) -> str:
+        """Why a worker that obeys another database, or a later state of ours, gets no work."""
+        db_epoch = self._identity[1]
+        if self._reports.is_foreign(beat):
+            return "it obeys another database: its runs live on, and it can be taken over when they have ended"
+        if beat.db_epoch > db_epoch:
+            return f"it obeys a later state of this database (epoch {beat.db_epoch}, ours is {db_epoch})"
+        return ""
+
+    def _settle(self, worker: Worker, want: Wanted, beat: Heartbeat) -> None:
+        """What is acknowledged and no longer reported has been forgotten there, so it is forgotten here."""
+        if want.over and want.released and want.ended:
+            if want.fence in beat.attempts:
+                worker.acks.add(want.fence)
+            else:
+                self._drop(worker, want.fence)
+
+    def _refuse(self, said: PeerSaid, why: str, counter: str, out: FleetOutbox) -> None:
+        self.counters[counter] += 1
+        answer = syncs.refusal(said.said, why, self.settings, self._identity)
+        out.tell(names.GATEWAY, SendToPeer(user_id=said.user_id, route=said.route, sync=answer))
+
+    def _audit_clone(self, worker: Worker, said: PeerSaid, now: Now, out: FleetOutbox) -> None:
+        known = worker.session
+        detail = {
+            "admitted": {"incarnation": worker.record.incarnation, "address": known.address if known else ""},
+            "refused": {"incarnation": said.said.incarnation, "address": said.address},
+        }
+        line = AppendAudit(
+            at=now.wall, action="worker_clone_refused", address=said.address, subject=worker.id, detail=detail
+        )
+        out.lazy.append(line)
+
+    # --- time --------------------------------------------------------------------------------------------------
 
     def tick(self, now: Now, out: FleetOutbox) -> None:
         """What silence and time bring: offline, lost leases, old keys, ephemeral workers that have gone."""
-        raise NotImplementedError
+        again = now.monotonic >= self._retell_at
+        if again:
+            self._retell_at = now.monotonic + self.settings.heartbeat
+        for worker in list(self.workers.values()):
+            if now.monotonic - worker.heard_at >= self.settings.offline_after:
+                self._falls_silent(worker, now, out)
+            for want in list(leases.lapsed(worker, self.settings, now.monotonic)):
+                self._lose(worker, want, now, out)
+            if again:
+                self._tell_again(worker, out)
+            self._roster.keep_keys(worker, keys.unexpired(worker.record, now.wall), out)
+            if self._has_left_for_good(worker, now):
+                self._remove(worker, out, force=False)
+        self._departed.tick(now.monotonic, out)
+
+    def _falls_silent(self, worker: Worker, now: Now, out: FleetOutbox) -> None:
+        if worker.state is not WorkerState.OFFLINE:
+            self._step(worker, WorkerEvent.SILENT)
+            worker.record.offline_since = now.wall
+            out.lazy.append(worker.record.row())
+
+    def _lose(self, worker: Worker, want: Wanted, now: Now, out: FleetOutbox) -> None:
+        want.lost = True
+        silence = round(now.monotonic - want.base)
+        out.tell(
+            names.SCHEDULER, lost(worker, want, f"worker went offline: no word from {self._called(worker, silence)}")
+        )
+        self._sync_due[worker.id] = self._facts_due[worker.id] = worker
+        if worker.state in LISTENED_TO and not worker.busy:
+            self._step(worker, WorkerEvent.JOBS_DONE)
+
+    @staticmethod
+    def _called(worker: Worker, seconds: int) -> str:
+        return f"{worker.record.name} for {seconds} s"
+
+    def _tell_again(self, worker: Worker, out: FleetOutbox) -> None:
+        """What the Scheduler has not confirmed: it may have been lost with a restart of its own."""
+        for want in worker.wants.values():
+            if want.lost and not want.over:
+                silence = f"worker went offline: no word from {worker.record.name}"
+                out.tell(names.SCHEDULER, lost(worker, want, silence))
+            if worker.state is WorkerState.OFFLINE:
+                tell_end(worker, want, out)
+
+    def _has_left_for_good(self, worker: Worker, now: Now) -> bool:
+        record = worker.record
+        if not record.ephemeral or worker.state is not WorkerState.OFFLINE or worker.wants:
+            return False
+        return record.offline_since is not None and now.wall - record.offline_since >= self.settings.ephemeral_kept
 
     def flush(self, now: Now, out: FleetOutbox) -> None:
-        """Tell the Scheduler WorkerFacts if something changed that it places by, and workers the Syncs that are due
-        because our side changed. Cheap when there is nothing."""
-        raise NotImplementedError
+        """Tell the Scheduler WorkerFacts of whom something changed, and workers the Syncs that are due because our side
+        changed. Cheap when there is nothing."""
+        if self.complete:
+            for worker in self._sync_due.values():
+                if worker.session is not None and worker.state in LISTENED_TO:
+                    self._send(worker, worker.session, out)
+        self._sync_due.clear()
+        if self._facts_due or self._gone:
+            self._tell_facts(self._facts_due.values(), now, out, partial=True)
 
-    # --- what the Scheduler wants (WantRun … with a worker's id as `host`) ---
+    def watch(self, now: Now, out: FleetOutbox) -> None:
+        """Tell the Scheduler WorkerFacts of all workers (WatchWorkers)."""
+        self._tell_facts(self.workers.values(), now, out, partial=False)
+
+    def _tell_facts(self, workers: Iterable[Worker], now: Now, out: FleetOutbox, *, partial: bool) -> None:
+        self._revision += 1
+        facts = tuple(fact_of(worker, self.settings, now) for worker in workers)
+        gone = tuple(self._gone) if partial else ()
+        out.tell(names.SCHEDULER, WorkerFacts(revision=self._revision, workers=facts, partial=partial, gone=gone))
+        self._facts_due.clear()
+        self._gone.clear()
+
+    # --- what the Scheduler wants (WantRun … with a worker's id as `host`) --------------------------------------
 
     def want_run(self, want: WantRun, now: Now, out: FleetOutbox) -> None:
         """This run shall live on `want.host`. Repeat: harmless. On a host that is no worker (any more) it is reported
         lost when its lease has been waited out."""
-        raise NotImplementedError
+        worker = self.workers.get(want.host)
+        if worker is None:
+            self._departed.want_run(want, now.monotonic)
+            return
+        fence = want.run.fence
+        known = worker.wants.get(fence)
+        if known is None:
+            known = self._begin(worker, fence, now)
+        if known.order is None:
+            known.spec_hash, known.size = syncs.spec_hash(want.run)
+        known.order = want
+        self._hear_early(worker, known, out)
+        if worker.record.ephemeral and not worker.record.spent:
+            worker.record.spent = True
+            out.lazy.append(worker.record.row())
+        if worker.busy:
+            self._step(worker, WorkerEvent.JOB_GIVEN)
+        self._sync_due[worker.id] = self._facts_due[worker.id] = worker
 
     def want_stop(self, stop: WantStop, now: Now, out: FleetOutbox) -> None:
         """This run shall end. Repeat: harmless."""
-        raise NotImplementedError
+        worker = self.workers.get(stop.host)
+        if worker is None:
+            self._departed.want_stop(stop, now.monotonic)
+            return
+        known = worker.wants.get(stop.fence) or self._begin(worker, stop.fence, now)
+        known.stop_reason = known.stop_reason or stop.reason or "stopped"
+        self._hear_early(worker, known, out)
+        self._sync_due[worker.id] = worker
+
+    def _begin(self, worker: Worker, fence: int, now: Now) -> Wanted:
+        record, session = worker.record, worker.session
+        incarnation = session.incarnation if session is not None else record.incarnation
+        if fence in record.stranded:
+            incarnation = ""
+        want = worker.wants[fence] = Wanted(fence=fence, base=now.monotonic, incarnation=incarnation)
+        self._where[fence] = worker
+        return want
+
+    def _hear_early(self, worker: Worker, want: Wanted, out: FleetOutbox) -> None:
+        """What its newest heartbeat said of it, before it was wanted or before the Scheduler forgot."""
+        beat = worker.beat
+        stray = worker.strays.pop(want.fence, None)
+        if beat is not None and stray is not None:
+            self._reports.of_a_want(worker, want, stray.report, beat, out)
+        else:
+            tell_end(worker, want, out)
 
     def forget_run(self, forget: ForgetRun, now: Now, out: FleetOutbox) -> None:
-        """The end of this run is durable. The worker is acknowledged once its GPUs were reported empty too."""
-        raise NotImplementedError
+        """The end of this run is durable. The worker is acknowledged once its GPUs are released too."""
+        worker = self._where.get(forget.fence) or self.workers.get(forget.host)
+        if worker is None:
+            self._departed.forget_run(forget, out)
+            return
+        want = worker.wants.get(forget.fence)
+        stray = worker.strays.get(forget.fence)
+        if want is not None:
+            want.over, want.released = True, want.released or forget.released
+            tell_end(worker, want, out)
+            acked = want.released and want.ended
+        else:
+            acked = stray is not None and forget.released and has_ended(stray.report)
+        if acked:
+            worker.acks.add(forget.fence)
+        if worker.state in LISTENED_TO and not worker.busy:
+            self._step(worker, WorkerEvent.JOBS_DONE)
+        self._sync_due[worker.id] = self._facts_due[worker.id] = worker
 
     def wanted_complete(self, complete: WantedComplete, now: Now, out: FleetOutbox) -> None:
         """All live attempts on workers have been wanted; until then nothing is an orphan and nobody new is admitted.
-        `fences` may name runs of other hosts too. What is not among them and not told to stop is not wanted any more:
-        it lives on as an orphan."""
-        raise NotImplementedError
+        What was wanted earlier and is not any more lives on."""
+        self.complete = True
+        self._sync_due.update(self.workers)
 
-    # --- what administrators do; `worker` is an id or a name ---
+    # --- what administrators do; `worker` is an id or a name ----------------------------------------------------
 
     def enrol(
         self,
@@ -83,32 +336,100 @@ class Fleet:
         labels: dict[str, str] | None = None,
     ) -> Worker:
         """A new worker. Raises InvalidInput where the name or the key is taken."""
-        raise NotImplementedError
+        record = WorkerRecord(
+            id=worker_id,
+            name=name,
+            order=self._roster.next_order(),
+            created_at=now.wall,
+            ephemeral=ephemeral,
+            labels=labels or {},
+            keys=keys.first(worker_id, public_key),
+        )
+        worker = self._roster.add(record, now, out)
+        self._facts_due[worker.id] = worker
+        return worker
 
     def drain(self, worker: str, now: Now, out: FleetOutbox) -> Worker:
         """No new work for it from now on. Raises NotFound. Repeat: harmless."""
-        raise NotImplementedError
+        return self._set_drained(self.find(worker), True, out)
 
     def undrain(self, worker: str, now: Now, out: FleetOutbox) -> Worker:
         """It gets work again. Raises NotFound. Repeat: harmless."""
-        raise NotImplementedError
+        return self._set_drained(self.find(worker), False, out)
+
+    def _set_drained(self, worker: Worker, drained: bool, out: FleetOutbox) -> Worker:
+        if worker.record.drained != drained:
+            worker.record.drained = drained
+            out.records.append(worker.record.row())
+            self._step(worker, WorkerEvent.DRAINED if drained else WorkerEvent.UNDRAINED)
+            if worker.busy:
+                self._step(worker, WorkerEvent.JOB_GIVEN)
+            self._facts_due[worker.id] = worker
+        return worker
 
     def rotate(self, worker: str, public_key: str, now: Now, out: FleetOutbox, *, revoke: bool = False) -> Worker:
         """A new key. The old one works until the new one connects or `key_grace` has passed; `revoke` ends it now.
         Raises NotFound, InvalidInput (the key is taken)."""
-        raise NotImplementedError
+        found = self.find(worker)
+        self._roster.rotate(found, public_key, None if revoke else now.wall + self.settings.key_grace, out)
+        return found
 
     def delete(self, worker: str, now: Now, out: FleetOutbox, *, force: bool = False) -> Worker:
         """The worker is no more and its keys are void. With jobs on it: raises WrongState without `force`; with it,
         runs with a lease are lost once that has been waited out, those of the policy `hold` at once."""
-        raise NotImplementedError
+        found = self.find(worker)
+        self._remove(found, out, force=force)
+        self._departed.tick(now.monotonic, out)
+        return found
 
-    # --- questions ---
+    def _remove(self, worker: Worker, out: FleetOutbox, *, force: bool) -> None:
+        self._roster.remove(worker, out, force=force)
+        self._departed.take(worker)
+        for fence in worker.wants:
+            del self._where[fence]
+        self._sync_due.pop(worker.id, None)
+        self._facts_due.pop(worker.id, None)
+        self._gone.append(worker.id)
+
+    # --- questions ---------------------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> dict[str, Worker]:
+        """All workers by id, in order of registration."""
+        return self._roster.workers
 
     def find(self, worker: str) -> Worker:
         """By id, by name, or by a unique prefix of an id. Raises NotFound."""
-        raise NotImplementedError
+        return self._roster.find(worker)
 
     def keys(self) -> AllowKeys:
         """The whole allow-list, for a gateway that has just started (KeysWanted). Changes are told by themselves."""
-        raise NotImplementedError
+        return self._roster.allow_keys()
+
+    def _owner(self, fence: int) -> str:
+        worker = self._where.get(fence)
+        return worker.id if worker is not None else self._departed.owner(fence)
+
+    # --- small steps -------------------------------------------------------------------------------------------
+
+    def _step(self, worker: Worker, event: WorkerEvent) -> None:
+        before, worker.state = worker.state, step(worker.state, event)
+        if worker.state is not before:
+            self._facts_due[worker.id] = worker
+
+    def _drop(self, worker: Worker, fence: int) -> None:
+        worker.wants.pop(fence, None)
+        worker.acks.discard(fence)
+        self._where.pop(fence, None)
+
+    def _send(self, worker: Worker, session: Session, out: FleetOutbox) -> None:
+        self._sync_due.pop(worker.id, None)
+        out.tell(
+            names.GATEWAY, SendToPeer(user_id=session.user_id, route=session.route, sync=self._sync(worker, session))
+        )
+
+    def _sync(self, worker: Worker, session: Session) -> Sync:
+        record = worker.record
+        unsettled = any(fence not in worker.acks for fence in worker.wants)
+        leave = record.ephemeral and record.spent and self.complete and not unsettled
+        return syncs.sync(worker, session, self.settings, self._identity, self.complete, leave)

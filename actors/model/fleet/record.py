@@ -24,9 +24,9 @@ class WorkerRecord(msgspec.Struct, kw_only=True):
     """A worker as it is stored. Times are epoch seconds.
 
     `order` is that of registration. `incarnation` is the life of the host that was admitted last, `journal` the
-    identity of its journal; `stranded` are fences that an earlier incarnation has and the present one does not know:
-    they wait out their lease. `spent`: an ephemeral one that was given its job. `heard_at` and `connected_at` are
-    written now and then, for show.
+    identity of its journal and `life` the number of its start on it; `stranded` are fences that an earlier incarnation
+    may have: they wait out their lease. `spent`: an ephemeral one that was given its job. `heard_at` and `connected_at`
+    are written now and then, for show; `offline_since` is None while it is heard.
     """
 
     id: str
@@ -40,6 +40,7 @@ class WorkerRecord(msgspec.Struct, kw_only=True):
     spent: bool = False
     incarnation: str = ""
     journal: str = ""
+    life: int = 0
     stranded: tuple[int, ...] = ()
     connected_at: float | None = None
     heard_at: float | None = None

@@ -1,43 +1,69 @@
-"""One worker as the fleet knows it: its record, its session, and what is wanted of it."""
+"""One worker as the fleet knows it: its record, the session that is listened to, and what is wanted of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gpuyard.actors.model.attempt import Phase
 from gpuyard.actors.model.commands import WantRun
 from gpuyard.actors.model.fleet.record import WorkerRecord
 from gpuyard.actors.model.fleet.states import WorkerState
 from gpuyard.actors.model.wire import Heartbeat, Report
+
+ENDED = frozenset({Phase.EXITED, Phase.LOST})
+
+
+def has_ended(report: Report) -> bool:
+    return report.phase in ENDED
 
 
 @dataclass(slots=True, kw_only=True)
 class Wanted:
     """One fence that the Scheduler gave to this worker, until its end is acknowledged.
 
-    `order` is None where only its stop was ever told. `incarnation` is the life of the host that may have it; `base`
-    (server's monotonic) is the moment from which its lease counts. `lost`: its lease has been waited out, `ended`: its
-    end was reported; `forgotten`: the Scheduler's end is durable. `told_*`: said to the Scheduler already.
+    `order` is None where only its stop was ever told. `incarnation` is the life of the host that may have it ("" is
+    none of those that can be admitted), `base` (server's monotonic) the moment from which its lease counts. `report`
+    is the newest of a life that may speak for it. `lost`: its lease has been waited out; `over`: its end is durable,
+    `released`: it holds no GPU any more, durably too. `size` is that of the order on the wire, in bytes.
     """
 
     fence: int
     base: float
+    incarnation: str
     order: WantRun | None = None
     spec_hash: str = ""
+    size: int = 0
     stop_reason: str | None = None
-    incarnation: str = ""
     report: Report | None = None
     lost: bool = False
-    forgotten: bool = False
+    over: bool = False
+    released: bool = False
+    started_told: bool = False
 
     @property
-    def lease(self) -> float | None:
-        return self.order.lease_seconds if self.order is not None else None
+    def ended(self) -> bool:
+        """The worker says that no process of it is left."""
+        return self.report is not None and has_ended(self.report)
+
+    @property
+    def live(self) -> bool:
+        """As far as anybody knows it may be running, and its job counts on it."""
+        return self.order is not None and not (self.ended or self.lost or self.over)
+
+
+@dataclass(slots=True, kw_only=True)
+class Stray:
+    """A fence that the worker reports and that nobody wants of it: an orphan while it lives, else an end that was heard
+    before a restart of ours. `told`: the Scheduler knows of the orphan."""
+
+    report: Report
+    told: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """The life of a worker's process that is listened to now. Times are the server's monotonic; `sent_at` is the
-    worker's own clock, as its newest heartbeat said."""
+    """The life of a worker's process that is listened to. `heard_at` and `joined_at` are the server's monotonic;
+    `beat` is its newest heartbeat, `syncs` counts what it was sent."""
 
     id: str
     incarnation: str
@@ -50,18 +76,34 @@ class Session:
     syncs: int = 0
 
 
+@dataclass(slots=True)
+class Challenger:
+    """Another session that speaks with this worker's key. It is a clone once both have been heard in turn: `turn_at`
+    (server's monotonic) and `n` are those of its heartbeat that counted last."""
+
+    turn_at: float
+    n: int
+    clone: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """`session` is None until one is admitted. `wants` holds what the Scheduler wants of it, by fence; `acks` are the
-    fences that it may forget; `orphans` what it runs without being wanted. `refused` says why it gets no work."""
+    """`session` is None until one is admitted, `heard_at` (server's monotonic) when it was last heard or may have been.
+
+    `wants` is what the Scheduler wants of it, `strays` what it reports beyond that, `acks` what it may forget, all by
+    fence. `challengers` are sessions that are not listened to, `clones` incarnations that spoke while another did.
+    `refused` says in words why it gets no work.
+    """
 
     record: WorkerRecord
+    heard_at: float
     state: WorkerState = WorkerState.CONNECTING
     session: Session | None = None
-    silent_since: float = 0.0
     wants: dict[int, Wanted] = field(default_factory=dict)
+    strays: dict[int, Stray] = field(default_factory=dict)
     acks: set[int] = field(default_factory=set)
-    orphans: dict[int, Report] = field(default_factory=dict)
+    challengers: dict[str, Challenger] = field(default_factory=dict)
+    clones: set[str] = field(default_factory=set)
     refused: str = ""
 
     @property
@@ -69,7 +111,15 @@ class Worker:
         return self.record.id
 
     @property
+    def beat(self) -> Heartbeat | None:
+        """Its newest heartbeat, while its session is listened to."""
+        return self.session.beat if self.session is not None else None
+
+    @property
     def jobs(self) -> list[str]:
-        """The jobs that it has, oldest first."""
-        live = (want for want in self.wants.values() if want.order is not None and want.report is None)
-        return [want.order.run.job_id for want in live if want.order is not None]
+        """The ids of the jobs that it has, oldest first."""
+        return [want.order.run.job_id for want in self.wants.values() if want.order is not None and want.live]
+
+    @property
+    def busy(self) -> bool:
+        return any(want.live for want in self.wants.values())

@@ -1,0 +1,78 @@
+"""Who speaks for a worker: one key, one live session (DESIGN 8).
+
+A key can be copied together with the folder or the machine that holds it, and a host can be rebooted while its old
+frames are still on their way. So a worker's word counts only for the session that was admitted:
+
+- the next life of a worker on the same journal, on a host that was not rebooted, is admitted at once: the journal's
+  lock proves that the earlier one is gone;
+- any other session waits until the admitted one was silent for three heartbeats, and is admitted then;
+- a session that speaks in turn with the admitted one is a clone: refused, and reported once for the audit. What its
+  journal says of the runs of the other is not believed, even if it is admitted later.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from gpuyard.actors.model.fleet.settings import FleetSettings
+from gpuyard.actors.model.fleet.worker import Challenger, Worker
+from gpuyard.actors.model.wire import Heartbeat
+
+CHALLENGERS_KEPT = 32
+
+
+class Verdict(Enum):
+    """beat: the admitted session goes on · stale: an older frame of it, or of a life that it has replaced ·
+    admit: a new session takes its place · wait: it may, once the other has been silent for long enough ·
+    clone: both speak (`FIRST_CLONE`: noticed just now)."""
+
+    BEAT = auto()
+    STALE = auto()
+    ADMIT = auto()
+    WAIT = auto()
+    CLONE = auto()
+    FIRST_CLONE = auto()
+
+
+def judge(worker: Worker, beat: Heartbeat, settings: FleetSettings, complete: bool, now: float) -> Verdict:
+    """What to do with a heartbeat that came with this worker's key. Remembers challengers in `worker`.
+
+    `complete` tells that all runs that the store knows are wanted: before that a reboot cannot be judged.
+    """
+    session, record = worker.session, worker.record
+    if session is not None and session.id == beat.session:
+        return Verdict.BEAT if beat.n > session.beat.n else Verdict.STALE
+    if not record.incarnation:
+        return Verdict.ADMIT
+    same_journal = beat.journal == record.journal
+    replaced = same_journal and beat.life < record.life
+    succeeds = same_journal and beat.incarnation == record.incarnation and not replaced
+    if succeeds and (session is None or beat.life > record.life):
+        return Verdict.ADMIT
+    if _takes_turns(worker, beat, now):
+        return _clone(worker, beat)
+    if replaced:
+        return Verdict.STALE
+    silent = now - worker.heard_at >= settings.silence
+    return Verdict.ADMIT if silent and complete else Verdict.WAIT
+
+
+def _takes_turns(worker: Worker, beat: Heartbeat, now: float) -> bool:
+    """Has the admitted session been heard since this one was heard first, and this one again since?"""
+    challenger = worker.challengers.get(beat.session)
+    if challenger is None:
+        if len(worker.challengers) >= CHALLENGERS_KEPT:
+            worker.challengers.pop(next(iter(worker.challengers)))
+        worker.challengers[beat.session] = Challenger(now, beat.n)
+        return False
+    if worker.session is None or beat.n <= challenger.n or worker.heard_at <= challenger.turn_at:
+        return False
+    challenger.n, challenger.turn_at = beat.n, now
+    return True
+
+
+def _clone(worker: Worker, beat: Heartbeat) -> Verdict:
+    worker.clones.add(beat.incarnation)
+    challenger = worker.challengers[beat.session]
+    first, challenger.clone = not challenger.clone, True
+    return Verdict.FIRST_CLONE if first else Verdict.CLONE
