@@ -224,7 +224,7 @@ class Fleet:
         """Tell the Scheduler WorkerFacts of whom something changed, and workers the Syncs that are due because our side
         changed. Cheap when there is nothing."""
         if self.complete:
-            for worker in self._sync_due.values():
+            for worker in list(self._sync_due.values()):
                 if worker.session is not None and worker.state in LISTENED_TO:
                     self._send(worker, worker.session, out)
         self._sync_due.clear()
