@@ -12,9 +12,9 @@ LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 SIZE, KEPT = 20_000_000, 3
 
 
-def set_up(data_dir: Path, level: str) -> None:
+def set_up(data_dir: Path, level: str, name: str = "server.log") -> None:
     """Route all logging there. Foreign control characters in a line are escaped, so that no line can be forged."""
-    path = data_dir / "server.log"
+    path = data_dir / name
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     _route(logging.handlers.RotatingFileHandler(path, maxBytes=SIZE, backupCount=KEPT, encoding="utf-8"), level)
 

@@ -1,4 +1,4 @@
-"""Settings of the server (and, later, of a worker): flag, then `GPUYARD_…` in the environment, then the TOML file,
+"""Settings of the server and of a worker: flag, then `GPUYARD_…` in the environment, then the TOML file,
 then the default (CONTRACT "Command line"). Only server verbs import this: it needs pydantic."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator
@@ -36,21 +36,16 @@ def config_file() -> Path:
     return Path(named) if named else platformdirs.user_config_path("gpuyard") / "gpuyard.toml"
 
 
-class ServerSettings(BaseSettings):
-    """Seconds may be decimal; paths are made absolute. The descriptions are what `gpuyard config show` prints."""
+class HostSettings(BaseSettings):
+    """What every host of GPUs has, the server's and a worker's. Seconds may be decimal; paths are made absolute. The
+    descriptions are what `gpuyard config show` prints."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", frozen=True)
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("gpuyard"), description="database, logs and runs"
     )
-    configs_dir: Path | None = Field(None, description="job configs; default: `configs` in the data folder")
     simulate_gpus: str | None = Field(None, description="N[:MODEL[:GB]]: simulated GPUs instead of real ones")
-    launch_command: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("simpletuner", "train"), description="what starts a SimpleTuner config"
-    )
     gpu_external: Literal["avoid", "warn", "ignore"] = Field(
         "avoid", description="a GPU that others use: leave it, use it with a warning, or do not look"
     )
@@ -60,15 +55,10 @@ class ServerSettings(BaseSettings):
     stop_grace_seconds: float = Field(30.0, ge=0, le=86_400, description="from TERM to KILL when a run is stopped")
     log_cap_mb: int = Field(1024, ge=1, description="size at which a run's log is cut")
     heartbeat_seconds: float = Field(10.0, gt=0, description="beat of a worker")
-    offline_after_seconds: float = Field(120.0, gt=0, description="silence after which a worker gets no new work")
-    lease_seconds: float = Field(1800.0, gt=0, description="how long a run lives without contact")
     lease_margin_seconds: float = Field(30.0, ge=0, description="what the server waits beyond a lease")
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="names besides loopback that a request may be sent to, comma separated"
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what the log holds")
 
-    @field_validator("data_dir", "configs_dir", mode="after")
+    @field_validator("data_dir", "configs_dir", mode="after", check_fields=False)
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -81,12 +71,7 @@ class ServerSettings(BaseSettings):
             raise ValueError("must be N, N:MODEL or N:MODEL:GB, such as 4 or 8:A100:80")
         return text
 
-    @field_validator("launch_command", mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        return tuple(shlex.split(value)) if isinstance(value, str) else value
-
-    @field_validator("gpus_excluded", "allowed_hosts", mode="before")
+    @field_validator("gpus_excluded", "allowed_hosts", mode="before", check_fields=False)
     @classmethod
     def _list(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -104,9 +89,33 @@ class ServerSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
 
+
+class ServerSettings(HostSettings):
+    """The server's."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    configs_dir: Path | None = Field(None, description="job configs; default: `configs` in the data folder")
+    launch_command: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("simpletuner", "train"), description="what starts a SimpleTuner config"
+    )
+    offline_after_seconds: float = Field(120.0, gt=0, description="silence after which a worker gets no new work")
+    lease_seconds: float = Field(1800.0, gt=0, description="how long a run lives without contact")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names besides loopback that a request may be sent to, comma separated"
+    )
+
+    @field_validator("launch_command", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
+
     @property
     def configs(self) -> Path:
         return self.configs_dir or self.data_dir / "configs"
+
+
+S = TypeVar("S", bound=HostSettings)
 
 
 class Origin(NamedTuple):
@@ -119,13 +128,18 @@ class Origin(NamedTuple):
 
 
 def load(flags: dict[str, Any]) -> ServerSettings:
-    """The settings; `flags` are those given on the command line. Raises SettingsError."""
+    """The server's settings; `flags` are those given on the command line. Raises SettingsError."""
+    return load_as(ServerSettings, flags)
+
+
+def load_as(cls: type[S], flags: dict[str, Any]) -> S:
+    """The settings of this class. Raises SettingsError."""
     try:
-        return ServerSettings(**flags)
+        return cls(**flags)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        source = next((origin for key, origin in _sources(flags) if name in key), "default")
+        source = next((origin for key, origin in _sources(cls, flags) if name in key), "default")
         raise SettingsError(f"{name} ({source}): {first['msg'].removeprefix('Value error, ')}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{config_file()} is not a TOML file: {error}") from None
@@ -133,7 +147,7 @@ def load(flags: dict[str, Any]) -> ServerSettings:
 
 def origins(flags: dict[str, Any]) -> list[Origin]:
     """Every setting with its source, in the order of the class. Raises SettingsError."""
-    settings, sources = load(flags), _sources(flags)
+    settings, sources = load(flags), _sources(ServerSettings, flags)
     return [
         Origin(
             name,
@@ -145,9 +159,9 @@ def origins(flags: dict[str, Any]) -> list[Origin]:
     ]
 
 
-def _sources(flags: dict[str, Any]) -> list[tuple[set[str], str]]:
+def _sources(cls: type[HostSettings], flags: dict[str, Any]) -> list[tuple[set[str], str]]:
     return [
-        (set(InitSettingsSource(ServerSettings, flags)()), "flag"),
-        (set(EnvSettingsSource(ServerSettings, env_prefix=ENV_PREFIX)()), "environment"),
-        (set(TomlConfigSettingsSource(ServerSettings, config_file())()), str(config_file())),
+        (set(InitSettingsSource(cls, flags)()), "flag"),
+        (set(EnvSettingsSource(cls, env_prefix=ENV_PREFIX)()), "environment"),
+        (set(TomlConfigSettingsSource(cls, config_file())()), str(config_file())),
     ]
