@@ -117,6 +117,10 @@ class Scheduler(Actor):
                 return self._flush()
             case WakeUp():
                 return self._on_wake_up()
+            case e.AttemptAccepted():
+                return self._report(message, runs.accepted)
+            case e.AttemptProgress():
+                return self._report(message, runs.progressed)
             case e.AttemptStarted():
                 return self._report(message, runs.started)
             case e.AttemptExited():
@@ -127,6 +131,8 @@ class Scheduler(Actor):
                 return self._report(message, runs.foreign_seen)
             case e.OrphanSeen():
                 return self._report(message, runs.orphan_seen)
+            case c.WantAgain():
+                return self._report(message, runs.want_again)
             case _:
                 return self._on_request(message, reply)
 
@@ -243,9 +249,8 @@ class Scheduler(Actor):
 
     def _learn_providers(self, yard: Yard, now: Now, out: Outbox) -> None:
         if self._providers is not None:
-            yard.providers = frozenset(self._providers.available)
-            yard.providers_down = dict(self._providers.down)
-            policy.start_what_may(yard, now, out)
+            if yard.clouds.learn(self._providers):
+                policy.start_what_may(yard, now, out)
 
     # --- decisions ---------------------------------------------------------------------------------------------
 

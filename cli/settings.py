@@ -22,6 +22,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gpuyard.cli import cloud_settings
+
 ENV_PREFIX = "GPUYARD_"
 SIMULATE = re.compile(r"\d{1,4}(:[^:]{1,64}(:\d+(\.\d+)?)?)?")
 
@@ -101,9 +103,19 @@ class ServerSettings(HostSettings):
     )
     offline_after_seconds: float = Field(120.0, gt=0, description="silence after which a worker gets no new work")
     lease_seconds: float = Field(1800.0, gt=0, description="how long a run lives without contact")
+    providers: dict[str, dict[str, Any]] = Field(
+        {}, description="cloud providers by name: their own settings, `prices` (USD an hour by hardware), `hardware`"
+    )
+    assumed_hours: float = Field(1.0, gt=0, description="what a cloud job without a time limit is expected to take")
+    public_url: str = Field("", description="where cloud providers reach this server's webhooks, such as https://HOST")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="names besides loopback that a request may be sent to, comma separated"
     )
+
+    @field_validator("providers", mode="after")
+    @classmethod
+    def _providers(cls, value: cloud_settings.Providers) -> cloud_settings.Providers:
+        return cloud_settings.checked(value)
 
     @field_validator("launch_command", mode="before")
     @classmethod

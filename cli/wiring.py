@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from gpuyard import __version__
+from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.cloud_dispatcher import CloudDispatcher
 from gpuyard.actors.gpu.choose import choose
 from gpuyard.actors.gpu.settings import GpuSettings
@@ -23,6 +24,7 @@ from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.supervisor import Child, Process, Supervisor
 from gpuyard.actors.worker_registry import WorkerRegistry
 from gpuyard.api.settings import Settings as ApiSettings
+from gpuyard.cli.cloud_settings import price_table
 from gpuyard.cli.settings import ServerSettings
 from gpuyard.transport.link import Link
 
@@ -47,6 +49,14 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
     keeper = KeeperSettings(
         data_dir=data, stop_grace_seconds=settings.stop_grace_seconds, log_cap_mb=settings.log_cap_mb
     )
+    cloud = CloudSettings(
+        data_dir=data,
+        providers=settings.providers,
+        prices=price_table(settings.providers, settings.assumed_hours),
+        simulate=settings.simulate_gpus is not None,
+        log_cap_mb=settings.log_cap_mb,
+        public_url=settings.public_url,
+    )
     limits = Limits(local_cpu_job_max_concurrent=os.cpu_count() or 1)
     made: list[Supervisor] = []
     children = [
@@ -58,7 +68,7 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
         Child(names.HISTORY, History, lambda: (database,)),
         Child(names.LOGS, LogReader, lambda: (data,)),
         Child(names.WORKERS, WorkerRegistry),
-        Child(names.CLOUD, CloudDispatcher),
+        Child(names.CLOUD, CloudDispatcher, lambda: (cloud,)),
         Child(names.LINK, Link, lambda: (data / SOCKETS, made[0].restarts)),
     ]
     made.append(Supervisor(children, processes))

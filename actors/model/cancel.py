@@ -110,6 +110,7 @@ def _cancel(yard: Yard, job: Job, by: Viewer, now: Now, out: Outbox) -> None:
         yard.change(job, out, cancel_requested=True)
         yard.step_attempt(attempt, AttemptEvent.STOP_ASKED, out, stop_reason=words)
         out.row(yard.event(out, now, "job_stopping", job, by.username, attempt=attempt.number))
-        out.tell(driver_of(attempt.host), WantStop(fence=attempt.fence, reason=words, cause=out.cause))
+        stop = WantStop(fence=attempt.fence, host=attempt.host, reason=words, cause=out.cause)
+        out.tell(driver_of(attempt.host), stop)
         if holds_back(job):
             yard.processing_held, yard.held_since = True, now.wall

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpuyard.actors.model import gpu_words, limit_reasons, policy, reserve, reviews
 from gpuyard.actors.model.clock import iso
+from gpuyard.actors.model.clouds import DEFAULT_PROVIDER
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.outbox import Now
@@ -209,14 +210,16 @@ def _no_worker(job: Job) -> Reason:
 
 
 def _cloud(yard: Yard, job: Job) -> Iterator[Reason]:
-    provider = job.spec.provider or ""
-    if provider not in yard.providers:
-        cause = yard.providers_down.get(provider, "it is not configured")
+    provider = job.spec.provider or DEFAULT_PROVIDER
+    cause = yard.clouds.why_not_now(provider)
+    if cause is not None:
+        refused = yard.clouds.why_refused(provider) is not None
         yield Reason(
             code=ReasonCode.PROVIDER_DOWN,
             text=f"The provider {provider} takes no jobs: {cause}.",
-            detail={"provider": provider},
-            unblock="configure the provider",
+            detail={"provider": provider, "comes_back_by_itself": not refused},
+            unblock=f"gpuyard cloud providers {'enable' if refused else 'test'} {provider}",
+            never=refused,
         )
     yield from limit_reasons.of_cloud_job(yard, job)
 

@@ -78,6 +78,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     `time_limit` and `lease_seconds` are seconds, `not_before` epoch seconds, `config_hash` the SHA-256 of the
     config file at submit and `config_text` its content, which the run gets to see whatever happens to the file:
     under the name `config_file` in the job's own folder (RunSpec.files). `JOB_DIR` in a value of `env` names it.
+    `provider_options` are for the cloud provider: `hardware` (for its price), and what it alone understands.
     """
 
     argv: tuple[str, ...] = ()
@@ -103,6 +104,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     lease_seconds: float | None = None
     checkpoint_signal: str | None = None
     metadata: dict[str, Any] = {}
+    provider_options: dict[str, Any] = {}
 
     @property
     def is_cpu(self) -> bool:

@@ -134,7 +134,7 @@ def _start_cpu_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
 
 def _start_cloud_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
     started: list[str] = []
-    while yard.providers and len(yard.running[Pool.CLOUD]) < yard.limits.max_concurrent:
+    while yard.clouds.available and len(yard.running[Pool.CLOUD]) < yard.limits.max_concurrent:
         job = _first(yard, Pool.CLOUD, now)
         if job is None:
             break
@@ -151,7 +151,7 @@ def _first(yard: Yard, pool: Pool, now: Now) -> Job | None:
     """The first job in order of a pool whose lanes differ only in rank (and provider)."""
     best: tuple[tuple[int, int], Job] | None = None
     for lane in yard.shapes.lanes(pool):
-        if pool is Pool.CLOUD and lane.provider not in yard.providers:
+        if pool is Pool.CLOUD and lane.provider not in yard.clouds.available:
             continue
         head = yard.shapes.head(pool, lane)
         if head is not None:

@@ -8,24 +8,56 @@ import msgspec
 
 from gpuyard.actors.model import names, policy
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase
-from gpuyard.actors.model.commands import ForgetRun, WantedComplete, WantRun, WantStop, WatchRelease, WatchStart
+from gpuyard.actors.model.cloud_remote import owner_of
+from gpuyard.actors.model.commands import ForgetRun, WantAgain, WantedComplete, WantStop, WatchRelease, WatchStart
 from gpuyard.actors.model.commit import UpdateJob
-from gpuyard.actors.model.events import AttemptExited, AttemptStarted, ForeignSeen, GpuEmptied, GpuFacts, OrphanSeen
+from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
+from gpuyard.actors.model.events import (
+    AttemptAccepted,
+    AttemptExited,
+    AttemptProgress,
+    AttemptStarted,
+    ForeignSeen,
+    GpuEmptied,
+    GpuFacts,
+    OrphanSeen,
+)
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.job import Job, JobEvent, Status
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.shapes import Pool, pool_of
-from gpuyard.actors.model.yard import Yard, driver_of, run_spec
+from gpuyard.actors.model.yard import Yard, driver_of
 
 COMPLETED = "completed"
 LOST = "lost"
 GPU_FAULT = "gpu_fault"
+PROVIDER_DOWN = "provider_down"
+DRIVERS = (names.KEEPER, names.CLOUD)
 RETRIED_BY_DEFAULT = frozenset({LOST, GPU_FAULT, "requeue", "provider_error"})
 # Ends that no GPU is to blame for, whatever state it is in: the program, we or the host decided them.
 BLAMELESS = frozenset({COMPLETED, LOST, "cancelled", "timeout", "start_failed", "requeue"})
 BACKOFF_FIRST = 5.0
 BACKOFF_LAST = 300.0
 REQUEUE_BACKOFF = 1.0
+
+
+def accepted(yard: Yard, event: AttemptAccepted, now: Now, out: Outbox) -> None:
+    """A provider has it. Off the hot path, as `started` is."""
+    attempt = yard.attempts.get(event.fence)
+    if attempt is None or attempt.phase is not Phase.ASSIGNED:
+        return
+    yard.step_attempt(attempt, AttemptEvent.ACCEPTED, out, lazy=True)
+    job = yard.jobs[attempt.job_id]
+    found = {"remote_id": event.remote_id, "url": event.url}
+    out.lazy.append(yard.event(out, now, "job_accepted", job, attempt=attempt.number, **found))
+
+
+def progressed(yard: Yard, event: AttemptProgress, now: Now, out: Outbox) -> None:
+    """A few words about how far it is."""
+    attempt = yard.attempts.get(event.fence)
+    if attempt is not None and attempt.phase in LIVE:
+        job = yard.jobs[attempt.job_id]
+        out.lazy.append(yard.event(out, now, "job_progress", job, attempt=attempt.number, progress=event.progress))
 
 
 def started(yard: Yard, event: AttemptStarted, now: Now, out: Outbox) -> None:
@@ -48,7 +80,7 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     attempt = yard.attempts.get(event.fence)
     if attempt is None or attempt.phase not in LIVE:
         if yard.ours(event.fence):
-            out.tell(names.KEEPER, ForgetRun(fence=event.fence))
+            out.tell(driver_of(event.host), ForgetRun(fence=event.fence, host=event.host))
         return
     job = yard.jobs[attempt.job_id]
     was_cancelled = job.cancel_requested
@@ -56,7 +88,7 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     _end_attempt(yard, attempt, event, now, out)
     _end_job(yard, job, attempt, event, now, out)
     _give_back(yard, attempt, now, out)
-    out.tell(driver_of(attempt.host), ForgetRun(fence=attempt.fence, cause=out.cause))
+    out.tell(driver_of(attempt.host), ForgetRun(fence=attempt.fence, host=attempt.host, cause=out.cause))
     yard.wake_people(job, now)
     if not was_cancelled:
         policy.lift_hold(yard)
@@ -99,6 +131,9 @@ def _end_job(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited, now: 
     }
     if job.started_at is None and event.started_at is not None:
         final["started_at"] = event.started_at
+    cost = _cost(yard, job, attempt, event)
+    if cost is not None:
+        final["cost_usd"] = cost
     if job.cancel_requested:
         final["error_message"] = attempt.stop_reason or "cancelled"
         final["exit_class"] = "cancelled"
@@ -107,6 +142,11 @@ def _end_job(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited, now: 
     elif event.exit_class == COMPLETED:
         yard.change(job, out, JobEvent.COMPLETED, **{**final, "error_message": None})
         kind = "job_completed"
+    elif event.exit_class == PROVIDER_DOWN:
+        # Nothing of it was ever there: the attempt does not count, and the job waits for its provider.
+        wait_until = now.wall + REQUEUE_BACKOFF
+        yard.change(job, out, JobEvent.REQUEUED, wait_until=wait_until, error_message=event.message or None)
+        kind = "job_requeued"
     elif _retried(job, event.exit_class):
         wait = REQUEUE_BACKOFF if event.exit_class == "requeue" else backoff(job.attempt)
         yard.change(
@@ -116,6 +156,7 @@ def _end_job(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited, now: 
             attempt=job.attempt + 1,
             wait_until=now.wall + wait,
             error_message=event.message or None,
+            **({} if cost is None else {"cost_usd": cost}),
         )
         kind = "job_requeued"
     else:
@@ -134,6 +175,19 @@ def _end_job(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited, now: 
             ran=round(max(0.0, ended_at - attempt.started_at), 3) if attempt.started_at is not None else None,
         )
     )
+
+
+def _cost(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited) -> float | None:
+    """What the job cost so far with this attempt, in USD: as its provider says, else by the price table."""
+    if not attempt.host.startswith(CLOUD_HOST_PREFIX):
+        return None
+    cost = event.cost_usd
+    if cost is None and attempt.started_at is not None:
+        hardware = job.spec.provider_options.get("hardware")
+        ran = max(0.0, (attempt.ended_at or attempt.started_at) - attempt.started_at)
+        chosen = hardware if isinstance(hardware, str) else None
+        cost = yard.clouds.prices.cost(job.spec.provider or "", chosen, job.spec.num_processes, ran)
+    return None if cost is None else round((job.cost_usd or 0.0) + cost, 6)
 
 
 def _retried(job: Job, exit_class: str) -> bool:
@@ -201,25 +255,42 @@ def foreign_seen(yard: Yard, event: ForeignSeen, now: Now, out: Outbox) -> None:
 
 
 def orphan_seen(yard: Yard, event: OrphanSeen, now: Now, out: Outbox) -> None:
-    """A run that this database does not know lives here: it keeps running and is told, never stopped."""
-    if event.fence not in yard.attempts:
-        out.lazy.append(
-            yard.event(out, now, "orphan_seen", fence=event.fence, orphan_job_id=event.job_id, pid=event.pid)
-        )
+    """A run that this database does not know lives here: it keeps running and is told, never stopped.
+
+    At a provider it costs money, and its token says which database gave it out: one of ours whose attempt has ended
+    is stopped.
+    """
+    if event.fence in yard.attempts:
+        return
+    if event.host.startswith(CLOUD_HOST_PREFIX) and yard.ours(event.fence):
+        out.tell(driver_of(event.host), WantStop(fence=event.fence, host=event.host, reason="its attempt has ended"))
+        return
+    out.lazy.append(yard.event(out, now, "orphan_seen", fence=event.fence, orphan_job_id=event.job_id, pid=event.pid))
 
 
 def want_all(yard: Yard, out: Outbox) -> None:
-    """After a rebuild: want every live attempt again, and look after the holds of ended ones."""
-    live = [attempt for attempt in yard.attempts.values() if attempt.phase in LIVE and attempt.host == LOCAL_HOST]
+    """After a rebuild: want every live attempt again."""
+    for driver in DRIVERS:
+        _want(yard, driver, out)
+
+
+def want_again(yard: Yard, command: WantAgain, now: Now, out: Outbox) -> None:
+    """A driver began anew and asks what shall live."""
+    _want(yard, command.driver, out)
+
+
+def _want(yard: Yard, driver: str, out: Outbox) -> None:
+    live = [a for a in yard.attempts.values() if a.phase in LIVE and driver_of(a.host) == driver]
     for attempt in live:
-        job = yard.jobs[attempt.job_id]
-        out.tell(names.KEEPER, WantRun(run=run_spec(job, attempt), started=attempt.started_at is not None))
-        if attempt.gpus:
+        out.tell(driver, yard.want_run(yard.jobs[attempt.job_id], attempt, again=True))
+        if attempt.gpus and attempt.host == LOCAL_HOST:
             uuids = tuple(gpu.uuid for gpu in attempt.gpus)
             out.tell(names.GPUS, WatchStart(fence=attempt.fence, uuids=uuids))
         if attempt.phase is Phase.STOPPING:
-            out.tell(names.KEEPER, WantStop(fence=attempt.fence, reason=attempt.stop_reason or "cancelled"))
-    out.tell(names.KEEPER, WantedComplete(fences=tuple(attempt.fence for attempt in live)))
+            reason = attempt.stop_reason or "cancelled"
+            out.tell(driver, WantStop(fence=attempt.fence, host=attempt.host, reason=reason))
+    fences = tuple(attempt.fence for attempt in live)
+    out.tell(driver, WantedComplete(fences=fences, owner=owner_of(yard.db_id)))
 
 
 def release_ended(yard: Yard, now: Now, out: Outbox) -> None:

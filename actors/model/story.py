@@ -16,6 +16,8 @@ EVENTS: Final[dict[str, str]] = {
     "job_held": "A waiting job was held by hand.",
     "job_released": "A held job may start again.",
     "job_assigned": "A job was given its place, not yet started; data: attempt, fence, host and GPU indices.",
+    "job_accepted": "A cloud provider has taken the job; data: attempt, its id and address there.",
+    "job_progress": "A cloud provider says how far the job is; data: attempt and its words.",
     "job_started": "The program lives; data: attempt, pid and, the first time, seconds waited.",
     "job_stopping": "A running job is being stopped; data: attempt.",
     "job_completed": "The program ended with code 0; data: attempt, exit code and class, seconds it ran.",
@@ -42,4 +44,5 @@ ENDS: Final[dict[str, str]] = {
     "rejected": "Somebody who decides on approvals refused the job before it ever ran.",
     "approval_expired": "Nobody decided on its approval in time.",
     "provider_error": "The cloud provider failed. Tried again.",
+    "provider_down": "The cloud provider took no jobs, so this attempt never began. It does not count.",
 }

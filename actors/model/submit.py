@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gpuyard.actors.model import explain, gpu_words, policy, reviews
 from gpuyard.actors.model.attempt import LOCAL_HOST
+from gpuyard.actors.model.clouds import DEFAULT_PROVIDER, Clouds
 from gpuyard.actors.model.commands import RecallKey, SubmitJob, SubmitJobs
 from gpuyard.actors.model.commit import RememberKey, StoredKey
-from gpuyard.actors.model.errors import IdempotencyConflict, InvalidInput, NotAllowed, TooManyPending
-from gpuyard.actors.model.job import Job, Status, Target
+from gpuyard.actors.model.errors import IdempotencyConflict, InvalidInput, NotAllowed, TooManyPending, Unavailable
+from gpuyard.actors.model.job import Job, JobSpec, Status, Target
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.priority import ADMIN_ONLY_FROM, HIGHEST
@@ -17,7 +20,6 @@ from gpuyard.actors.model.views import JobAccepted, JobRefused
 from gpuyard.actors.model.yard import Yard
 
 Answer = JobAccepted | JobRefused
-DEFAULT_PROVIDER = "replicate"
 KEY_LIFETIME = 24 * 3600.0
 USER_MAX_PENDING = 10_000
 
@@ -58,6 +60,8 @@ def recall(yard: Yard, question: RecallKey, now: Now) -> list[JobAccepted] | Non
 
 
 def _check(yard: Yard, command: SubmitJob) -> None:
+    if command.spec.target is Target.CLOUD and not yard.clouds.known:
+        raise Unavailable("the cloud dispatcher is starting: try again shortly")
     override, by = command.priority_override, command.by
     if override is not None:
         check_priority(override, by)
@@ -131,9 +135,10 @@ def _refusal(yard: Yard, command: SubmitJob) -> JobRefused | None:
     spec = command.spec
     if spec.target is Target.CLOUD:
         provider = spec.provider or DEFAULT_PROVIDER
-        if provider not in yard.providers:
+        why = yard.clouds.why_refused(provider)
+        if why is not None:
             return JobRefused(
-                error="provider_not_configured", reason=f"The cloud provider {provider} is not configured."
+                error="provider_not_configured", reason=f"The cloud provider {provider} takes no jobs: {why}."
             )
     if pool_of_spec(command) is not Pool.GPU:
         return None
@@ -170,7 +175,7 @@ def _job(yard: Yard, command: SubmitJob, blocked: bool, now: Now) -> Job:
         job_id=yard.new_job_id(),
         user_id=by.user_id,
         team_id=command.team_id if command.team_id is not None else by.team_id,
-        spec=command.spec,
+        spec=_priced(yard.clouds, command.spec),
         seq=yard.next_seq,
         queued_at=now.wall,
         ranked_at=max(now.wall, yard.last_ranked_at),
@@ -180,6 +185,14 @@ def _job(yard: Yard, command: SubmitJob, blocked: bool, now: Now) -> Job:
         requires_approval=blocked,
         retry_of=command.retry_of,
     )
+
+
+def _priced(clouds: Clouds, spec: JobSpec) -> JobSpec:
+    """A cloud job's spec with its provider named, and a cost where none was said: approval rules look at it."""
+    if spec.target is not Target.CLOUD:
+        return spec
+    spec = msgspec.structs.replace(spec, provider=spec.provider or DEFAULT_PROVIDER)
+    return msgspec.structs.replace(spec, estimated_cost=clouds.estimate(spec))
 
 
 def _prediction(yard: Yard, job: Job, reasons: list[Reason], now: Now) -> JobAccepted:

@@ -19,6 +19,8 @@ import msgspec
 from gpuyard.actors.model import attempt as attempts, job as jobs, names, priority
 from gpuyard.actors.model.approval_book import ApprovalBook
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef
+from gpuyard.actors.model.cloud_remote import token_of
+from gpuyard.actors.model.clouds import Clouds
 from gpuyard.actors.model.commands import RunSpec, WantRun, WatchStart
 from gpuyard.actors.model.commit import (
     CloseHolds,
@@ -74,8 +76,7 @@ class Yard:
         self.local_gpus_used = 0
         self.cloud_of_user: Counter[int] = Counter()
         self.cloud_of_team: Counter[str] = Counter()
-        self.providers: frozenset[str] = frozenset()
-        self.providers_down: dict[str, str] = {}
+        self.clouds = Clouds()
         self.processing_held = False
         self.held_since = 0.0
         self.last_ranked_at = 0.0
@@ -220,10 +221,24 @@ class Yard:
             out.row(OpenHold(host, gpu.uuid, gpu.index, fence, now.wall))
         indices = [gpu.index for gpu in gpus]
         out.row(self.event(out, now, "job_assigned", job, attempt=job.attempt, fence=fence, host=host, gpus=indices))
-        out.tell(driver_of(host), WantRun(run=run_spec(job, attempt), cause=out.cause))
+        out.tell(driver_of(host), self.want_run(job, attempt, out.cause))
         if gpus:
             out.tell(names.GPUS, WatchStart(fence=fence, uuids=tuple(g.uuid for g in gpus), cause=out.cause))
         return attempt
+
+    def want_run(self, job: Job, attempt: Attempt, cause: str = "", *, again: bool = False) -> WantRun:
+        """What the driver of the attempt's host is told; `again` after a rebuild."""
+        return WantRun(
+            run=run_spec(job, attempt),
+            started=attempt.started_at is not None,
+            host=attempt.host,
+            token=token_of(self.db_id, attempt.fence),
+            asked_at=attempt.assigned_at,
+            again=again,
+            name=job.spec.name or "",
+            options=job.spec.provider_options,
+            cause=cause,
+        )
 
     def step_attempt(
         self, attempt: Attempt, event: AttemptEvent, out: Outbox, *, lazy: bool = False, **changes: Any

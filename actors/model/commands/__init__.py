@@ -30,7 +30,12 @@ from gpuyard.actors.model.commands.blobs import (
     ReadChunk as ReadChunk,
     StoreFile as StoreFile,
 )
-from gpuyard.actors.model.commands.cloud import ListProviders as ListProviders
+from gpuyard.actors.model.commands.cloud import (
+    HearWebhook as HearWebhook,
+    ListProviders as ListProviders,
+    SetProvider as SetProvider,
+    TestProvider as TestProvider,
+)
 from gpuyard.actors.model.commands.fleet import (
     AllowKeys as AllowKeys,
     ListWorkers as ListWorkers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpuyard.actors.model import names
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.wire import Sync
 
@@ -17,7 +18,12 @@ class WatchWorkers(Message, frozen=True, kw_only=True):
 
 class WantAgain(Message, frozen=True, kw_only=True):
     """Tell every run that shall be on a worker again: WantRun and WantStop, then WantedComplete. From: WorkerRegistry,
-    at its start. To: Scheduler. Repeat: harmless."""
+    at its start. To: Scheduler. Repeat: harmless.
+
+    The CloudDispatcher asks the same for what shall be at a provider: `driver` is who is to be told.
+    """
+
+    driver: str = names.WORKERS
 
 
 class AllowKeys(Message, frozen=True, kw_only=True):

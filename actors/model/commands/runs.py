@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gpuyard.actors.model.attempt import LOCAL_HOST, GpuRef
 from gpuyard.actors.model.message import Message
 
@@ -36,6 +38,9 @@ class WantRun(Message, frozen=True, kw_only=True):
     `host` is where it shall live; on a worker `lease_seconds` is how long it may live without word from the server
     (None: policy `hold`, for ever), and `checkpoint_signal` is sent to it when two thirds of that have passed.
     `lease_until` is where that time ends as things stand (CLOCK_BOOTTIME of the host, seconds); RenewLeases moves it.
+
+    At a provider (To: CloudDispatcher) `token` names the attempt, `asked_at` (epoch seconds) is when it was assigned,
+    `again` tells that it may have been begun already, `options` are the provider's own (JobSpec.provider_options).
     """
 
     run: RunSpec
@@ -44,6 +49,11 @@ class WantRun(Message, frozen=True, kw_only=True):
     lease_seconds: float | None = None
     checkpoint_signal: str | None = None
     lease_until: float | None = None
+    token: str = ""
+    asked_at: float = 0.0
+    again: bool = False
+    name: str = ""
+    options: dict[str, Any] = {}
 
 
 class RenewLeases(Message, frozen=True, kw_only=True):
@@ -71,11 +81,13 @@ class WantStop(Message, frozen=True, kw_only=True):
 class ForgetRun(Message, frozen=True, kw_only=True):
     """The end of this run is durable: stop reporting it; keep its log. From: Scheduler. To: ProcessKeeper.
 
-    Repeat: harmless.
+    To: WorkerRegistry for a run on a worker. There `released` tells that none of its GPUs is held any more, durably
+    too: only then the worker may forget the run, since it alone can say that they are empty. Repeat: harmless.
     """
 
     fence: int
     host: str = LOCAL_HOST
+    released: bool = False
 
 
 class PurgeRuns(Message, frozen=True, kw_only=True):
@@ -86,6 +98,9 @@ class PurgeRuns(Message, frozen=True, kw_only=True):
 
 class WantedComplete(Message, frozen=True, kw_only=True):
     """All live attempts of the store have been wanted: a run that was adopted but not wanted is an orphan (it keeps
-    running and is reported, never stopped). From: Scheduler. To: ProcessKeeper, after a rebuild. Repeat: harmless."""
+    running and is reported, never stopped). From: Scheduler. To: ProcessKeeper, after a rebuild. Repeat: harmless.
+
+    `owner` is what the tokens of this database begin with."""
 
     fences: tuple[int, ...]
+    owner: str = ""

@@ -10,7 +10,9 @@ from gpuyard.actors.model.events.gpus import ForeignSeen as ForeignSeen, GpuEmpt
 from gpuyard.actors.model.events.journal import JournalKept as JournalKept, JournalLoaded as JournalLoaded
 from gpuyard.actors.model.events.peers import KeysWanted as KeysWanted, LinkChanged as LinkChanged
 from gpuyard.actors.model.events.runs import (
+    AttemptAccepted as AttemptAccepted,
     AttemptExited as AttemptExited,
+    AttemptProgress as AttemptProgress,
     AttemptStarted as AttemptStarted,
     OrphanSeen as OrphanSeen,
     RunsAdopted as RunsAdopted,

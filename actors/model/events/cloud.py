@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from gpuyard.actors.model.cloud_prices import PriceTable
 from gpuyard.actors.model.message import Message
 
 
 class ProviderFacts(Message, frozen=True, kw_only=True):
-    """The providers that may take jobs. From: CloudDispatcher. To: Scheduler. Newest `revision` wins."""
+    """The providers as the dispatcher knows them. From: CloudDispatcher. To: Scheduler. Newest `revision` wins.
+
+    `available` may be sent jobs now. `down` (name → why) come back by themselves: their jobs wait. `refused` (name →
+    why) take no jobs until somebody configures or enables them. `prices` are for estimates.
+    """
 
     revision: int
     available: tuple[str, ...] = ()
     down: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    prices: PriceTable = PriceTable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.message import Message
 
 
@@ -11,6 +12,24 @@ class RunsAdopted(Message, frozen=True, kw_only=True):
 
     live: tuple[int, ...] = ()
     ended: tuple[int, ...] = ()
+
+
+class AttemptAccepted(Message, frozen=True, kw_only=True):
+    """A provider has taken the attempt; its program does not live yet. From: CloudDispatcher. To: Scheduler.
+
+    `remote_id` is what the provider calls it, `url` where a person finds it there. Repeat: harmless.
+    """
+
+    fence: int
+    remote_id: str
+    url: str = ""
+
+
+class AttemptProgress(Message, frozen=True, kw_only=True):
+    """How far a run is, in a few words of its host. From: CloudDispatcher. To: Scheduler. Repeat: harmless."""
+
+    fence: int
+    progress: str
 
 
 class AttemptStarted(Message, frozen=True, kw_only=True):
@@ -25,7 +44,8 @@ class AttemptExited(Message, frozen=True, kw_only=True):
     """No process of the run is left. From: ProcessKeeper. To: Scheduler. Repeat: until ForgetRun; harmless.
 
     `exit_code` None with `exit_class` `start_failed` or `lost`. `message` says why in words. `started_at` and
-    `ended_at` are the keeper's own stamps (epoch seconds).
+    `ended_at` are the keeper's own stamps (epoch seconds). `host` is where it ran; `cost_usd` what its provider says
+    that it cost (None: it does not say).
     """
 
     fence: int
@@ -34,12 +54,17 @@ class AttemptExited(Message, frozen=True, kw_only=True):
     message: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+    host: str = LOCAL_HOST
+    cost_usd: float | None = None
 
 
 class OrphanSeen(Message, frozen=True, kw_only=True):
-    """A run lives here that this database does not want. From: ProcessKeeper. To: Scheduler. Repeat: harmless."""
+    """A run lives on `host` that this database does not want. From: ProcessKeeper, CloudDispatcher. To: Scheduler.
+
+    Repeat: harmless."""
 
     fence: int
     job_id: str
     pid: int = 0
     uuids: tuple[str, ...] = ()
+    host: str = LOCAL_HOST

@@ -16,7 +16,11 @@ from gpuyard.actors.model.views.blobs import (
     BlobManifest as BlobManifest,
     BlobStored as BlobStored,
 )
-from gpuyard.actors.model.views.cloud import ProviderView as ProviderView
+from gpuyard.actors.model.views.cloud import (
+    CloudCost as CloudCost,
+    ProviderTested as ProviderTested,
+    ProviderView as ProviderView,
+)
 from gpuyard.actors.model.views.fleet import WorkerView as WorkerView
 from gpuyard.actors.model.views.gpus import GpuPage as GpuPage, GpuView as GpuView
 from gpuyard.actors.model.views.history import (

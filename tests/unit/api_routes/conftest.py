@@ -15,6 +15,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from gpuyard.actors.base import Actor, Context, Reply
+from gpuyard.actors.cloud.settings import CloudSettings
+from gpuyard.actors.cloud_dispatcher import CloudDispatcher
 from gpuyard.actors.gpu.choose import choose
 from gpuyard.actors.gpu.settings import GpuSettings
 from gpuyard.actors.gpu_allocator import LocalGPUAllocator
@@ -164,6 +166,7 @@ def opened(folder: Path) -> Iterator[Yard]:
             Child(names.PEOPLE, People),
             Child(names.HISTORY, History, lambda: (data / "jobs.db",)),
             Child(names.LOGS, LogReader, lambda: (data,)),
+            Child(names.CLOUD, CloudDispatcher, lambda: (CloudSettings(data_dir=data, simulate=True),)),
             Child(names.LINK, Relay, lambda: (deliver,)),
         ]
     )

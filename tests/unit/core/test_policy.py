@@ -417,7 +417,7 @@ class TestCloud:
     @staticmethod
     def world(**limits: Any) -> World:
         world = World(**limits)
-        world.yard.providers = frozenset({"replicate"})
+        world.tell_providers("replicate")
         return world
 
     def test_the_requirements_fair_share_example_with_its_arithmetic_corrected(self) -> None:

@@ -29,7 +29,7 @@ from gpuyard.actors.model.commit import (
     UpdateAttempt,
     UpdateJob,
 )
-from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, GpuFacts
+from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, GpuFacts, ProviderFacts
 from gpuyard.actors.model.gpu import GpuFact, GpuProcess
 from gpuyard.actors.model.job import ACTIVE, TERMINAL, Job, JobSpec
 from gpuyard.actors.model.limits import Limits
@@ -164,11 +164,14 @@ class World:
         self.live: dict[int, WantRun] = {}
         self.stopping: set[int] = set()
         self.releasing: dict[int, tuple[str, ...]] = {}
+        self.providers = ProviderFacts(revision=1)
         self.yard = self._new_yard()
         self.tell_facts()
 
     def _new_yard(self) -> Yard:
-        return Yard(self.store.snapshot(), lambda: f"job{next(self._ids)}", self.limits)
+        yard = Yard(self.store.snapshot(), lambda: f"job{next(self._ids)}", self.limits)
+        yard.clouds.learn(self.providers)
+        return yard
 
     def now(self) -> Now:
         return Now(self.clock.now(), self.clock.monotonic())
@@ -274,6 +277,16 @@ class World:
         from gpuyard.actors.model.commands import SetLimits
 
         self.change(change.set_limits, SetLimits(changes=changes))
+
+    def tell_providers(self, *available: str, **more: Any) -> None:
+        """What the cloud dispatcher knows now: these take jobs."""
+        self.providers = ProviderFacts(revision=1, available=available, **more)
+
+        def learn(yard: Yard, now: Now, out: Outbox) -> None:
+            yard.clouds.learn(self.providers)
+            policy.start_what_may(yard, now, out)
+
+        self.do(learn)
 
     # --- what hosts do ---
 

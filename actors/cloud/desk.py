@@ -1,0 +1,206 @@
+"""A provider's desk: its own thread and event loop, where the calls of its book are made.
+
+Each call is answered exactly once by `answer(call, result, trouble)`, in this thread. A call is given
+`call_seconds`, and at most `calls_at_once` are under way; logs have half of these, so that they delay no submit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, assert_never
+
+from gpuyard.actors.cloud.provider import Provider, ProviderError, Refused, Retryable
+from gpuyard.actors.cloud.runlogs import RunLogs
+from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep
+from gpuyard.actors.model.cloud_remote import Health, Remote, Trouble
+from gpuyard.actors.model.errors import Busy
+
+log = logging.getLogger("gpuyard.cloud")
+
+Answer = Callable[[CloudCall, Any, Trouble | None], None]
+JOIN_SECONDS = 5.0
+BUSY_SECONDS = 0.2
+
+
+class Desk:
+    """`runs` is where the runs' logs lie. All methods may be called from any thread."""
+
+    def __init__(self, name: str, provider: Provider, runs: Path, log_cap: int, answer: Answer) -> None:
+        self.name = name
+        self._provider = provider
+        self._logs = RunLogs(runs, log_cap)
+        self._answer = answer
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        most = max(2, provider.capabilities.calls_at_once)
+        self._slots = asyncio.Semaphore(most)
+        self._log_slots = asyncio.Semaphore(most // 2)
+        self._thread = threading.Thread(target=self._run, name=f"cloud-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def begin(self, call: CloudCall) -> None:
+        """Make this call as soon as there is room for it."""
+        self._loop.call_soon_threadsafe(self._go, self._call(call))
+
+    def test(self, done: Callable[[Health | BaseException], None]) -> None:
+        """Does the provider answer? `done` gets its word, or what was wrong."""
+        self._loop.call_soon_threadsafe(self._go, self._test(done))
+
+    def hear(self, headers: dict[str, str], body: bytes, done: Callable[[str | BaseException], None]) -> None:
+        """Is this webhook the provider's? `done` gets the remote id it is about, or what was wrong."""
+        self._loop.call_soon_threadsafe(self._go, self._hear(headers, body, done))
+
+    def forget(self, fence: int) -> None:
+        self._loop.call_soon_threadsafe(self._logs.forget, fence)
+
+    def stop(self) -> None:
+        """Give up what is under way and end the thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(JOIN_SECONDS)
+
+    # --- in the thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._close())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(JOIN_SECONDS / 2):
+                await self._provider.close()
+        except Exception:
+            log.exception("%s could not be closed", self.name)
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _call(self, call: CloudCall) -> None:
+        result, trouble = None, None
+        try:
+            async with self._log_slots if isinstance(call, Fetch) else self._slots:
+                async with asyncio.timeout(self._provider.capabilities.call_seconds):
+                    result = await self._do(call)
+        except TimeoutError:
+            trouble = Trouble(kind="unsure", text=f"{self.name} did not answer within {self._seconds():g} s")
+        except Retryable as error:
+            trouble = Trouble(kind=error.kind, text=str(error), retry_after=error.retry_after)
+        except Refused as error:
+            trouble = Trouble(kind="final", text=str(error))
+        except Exception as error:
+            log.exception("%s failed at %s", self.name, type(call).__name__)
+            trouble = Trouble(kind="unsure", text=f"{self.name} failed: {type(error).__name__}: {error}")
+        await self._tell(call, result, trouble)
+
+    async def _tell(self, call: CloudCall, result: Any, trouble: Trouble | None) -> None:
+        """An answer must not be lost, or its call would stay under way for ever."""
+        while True:
+            try:
+                self._answer(call, result, trouble)
+            except Busy:
+                await asyncio.sleep(BUSY_SECONDS)
+            else:
+                return
+
+    def _seconds(self) -> float:
+        return self._provider.capabilities.call_seconds
+
+    async def _do(self, call: CloudCall) -> Any:
+        match call:
+            case Submit():
+                return await self._submit(call)
+            case Find():
+                return await self._find(call)
+            case Poll(jobs):
+                return await self._provider.status([remote_id for _, remote_id in jobs])
+            case Fetch():
+                return await self._fetch(call)
+            case Cancel(remote_id=remote_id):
+                return await self._provider.cancel(remote_id)
+            case Sweep(owner):
+                return await self._provider.sweep(owner)
+            case Probe():
+                health: Health = await self._provider.health()
+                return health
+            case _:
+                assert_never(call)
+
+    async def _submit(self, call: Submit) -> Remote:
+        order = call.order
+        try:
+            remote = await self._provider.submit(order)
+        except ProviderError as error:
+            self._logs.say(order.fence, f"{self.name}: {error}")
+            raise
+        self._logs.say(order.fence, f"{self.name} has it as {remote.id} {remote.url}".rstrip())
+        self._logs.accepted(order.fence, self.name, remote)
+        return remote
+
+    async def _find(self, call: Find) -> dict[str, tuple[Remote, ...]]:
+        """What was written down when the provider answered saves the question."""
+        found: dict[str, tuple[Remote, ...]] = {}
+        unknown = []
+        for order in call.orders:
+            note = None if call.anew else self._logs.note(order.fence)
+            if note is not None and note.provider == self.name:
+                found[order.token] = (Remote(id=note.remote_id, url=note.url),)
+            else:
+                unknown.append(order)
+        if unknown:
+            for token, remotes in (await self._provider.find(unknown)).items():
+                found[token] = tuple(remotes)
+        for order in unknown:
+            if found.get(order.token):
+                self._logs.say(order.fence, f"found again at {self.name} as {found[order.token][0].id}")
+                self._logs.accepted(order.fence, self.name, found[order.token][0])
+        return found
+
+    async def _fetch(self, call: Fetch) -> bool:
+        offset = self._logs.offset(call.fence)
+        if offset is None:
+            return False
+        piece = await self._provider.logs(call.remote_id, offset)
+        self._logs.append(call.fence, piece.data)
+        return piece.more and bool(piece.data)
+
+    async def _test(self, done: Callable[[Health | BaseException], None]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds()):
+                done(await self._provider.health())
+        except TimeoutError:
+            done(Retryable(f"{self.name} did not answer within {self._seconds():g} s"))
+        except (ProviderError, OSError, ValueError) as error:
+            done(error)
+        except Exception as error:
+            log.exception("%s failed", self.name)
+            done(error)
+
+    async def _hear(self, headers: dict[str, str], body: bytes, done: Callable[[str | BaseException], None]) -> None:
+        webhook = getattr(self._provider, "webhook", None)
+        if webhook is None:
+            done(Refused(f"{self.name} has no webhooks"))
+            return
+        try:
+            async with asyncio.timeout(self._seconds()):
+                done(await webhook(headers, body))
+        except (ProviderError, OSError, ValueError) as error:
+            done(error)
+        except Exception as error:
+            log.exception("%s failed", self.name)
+            done(error)

@@ -1,0 +1,56 @@
+"""What the book of a provider wants done: calls to the provider. Each is answered once, by a result or a Trouble."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gpuyard.actors.model.cloud_remote import Order
+
+
+class Submit(msgspec.Struct, frozen=True):
+    """Make the remote job of `order`. Answer: Remote."""
+
+    order: Order
+
+
+class Find(msgspec.Struct, frozen=True):
+    """Which remote jobs of these orders exist? Answer: token → Remotes, those without any left out.
+
+    `anew`: what was written down when they were made does not count, the provider said that it knows no such job.
+    """
+
+    orders: tuple[Order, ...]
+    anew: bool = False
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """How do these stand? (fence, remote id) each. Answer: remote id → RemoteStatus, as far as it is known."""
+
+    jobs: tuple[tuple[int, str], ...]
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """Append what is new in the remote log to the run's. Answer: bool, is there more at once?"""
+
+    fence: int
+    remote_id: str
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """End the remote job. Answer: None; that it has ended is seen by a Poll."""
+
+    fence: int
+    remote_id: str
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """Which live remote jobs carry a token that begins with `owner`? Answer: (token, Remote) each."""
+
+    owner: str
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """Does the provider answer? Answer: Health."""
+
+
+CloudCall = Submit | Find | Poll | Fetch | Cancel | Sweep | Probe
