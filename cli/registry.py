@@ -68,3 +68,4 @@ ROOT: Final = Family(
         "version": Verb("version:version", "The versions of this command and of the server."),
     },
 )
+        "worker": Verb("worker:worker", "Lend this machine's GPUs to a server elsewhere."),
