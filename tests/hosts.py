@@ -95,9 +95,9 @@ class WorkerHost:
         self.settings = PeerClientSettings(token=token, **patient)
         made.play(names.AGENT, SILENT)
 
-    def start(self) -> None:
+    def start(self, uplink: type[Uplink] = Uplink) -> None:
         self.cast.start(BulkUplink, names.BULK, self.settings)
-        self.cast.start(Uplink, names.UPLINK, self.settings)
+        self.cast.start(uplink, names.UPLINK, self.settings)
 
     def links(self) -> list[LinkChanged]:
         return [m for m in self.cast.heard[names.AGENT] if isinstance(m, LinkChanged)]
@@ -112,7 +112,10 @@ class WorkerHost:
         return [m for m in self.cast.heard[names.AGENT] if isinstance(m, Sync)]
 
     def say(self, said: Heartbeat) -> None:
-        self.cast.directory.ref(names.UPLINK).tell(SendHeartbeat(said=said))
+        self.tell(SendHeartbeat(said=said))
+
+    def tell(self, message: Message) -> None:
+        self.cast.directory.ref(names.UPLINK).tell(message)
 
 
 @contextmanager
@@ -125,10 +128,10 @@ def server_host(**settings: Any) -> Iterator[ServerHost]:
 
 
 @contextmanager
-def worker_host(token: WorkerToken, **settings: Any) -> Iterator[WorkerHost]:
+def worker_host(token: WorkerToken, uplink: type[Uplink] = Uplink, **settings: Any) -> Iterator[WorkerHost]:
     with cast() as made:
         host = WorkerHost(made, token, **settings)
-        host.start()
+        host.start(uplink)
         yield host
         assert made.crashes == []
 

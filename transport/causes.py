@@ -19,6 +19,8 @@ class Cause(StrEnum):
     """A handshake for another ZAP domain, or not by CURVE: refused."""
     HANDSHAKE = "handshake"
     """No handshake of ours: plaintext, another protocol, too slow, a wrong server key, or nobody there to allow it."""
+    ENDED = "ended"
+    """A connection ended: closed, lost, or cut off by ZeroMQ because of a frame over 1 MiB (it does not say which)."""
     REVOKED = "revoked"
     """A live connection whose key has left the allow-list said something: ignored."""
     PARTS = "parts"

@@ -141,7 +141,7 @@ class PeerServer(Actor):
         socket.setsockopt(zmq.LINGER, LINGER_MS)
         socket.setsockopt(zmq.IPV6, int(bind.ipv6))
         self._monitor = socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED
         )
         try:
             socket.bind(str(bind))
@@ -217,10 +217,10 @@ class PeerServer(Actor):
         more = self._door.serve(AT_ONCE)
         for _ in range(AT_ONCE):
             try:
-                self._monitor.recv_multipart(zmq.NOBLOCK)
+                number, _ = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
             except zmq.Again:
                 break
-            self._tally.add(Cause.HANDSHAKE)
+            self._tally.add(Cause.ENDED if number == zmq.EVENT_DISCONNECTED else Cause.HANDSHAKE)
         else:
             more = True
         if more:

@@ -91,7 +91,7 @@ def pack_sync(sync: Sync) -> bytes:
     """A Sync, in a frame that fits: the largest orders (`spec`) are left out until it does.
 
     The worker does without: a wanted run whose `spec` is missing is started by a later Sync, once those that went
-    out now are known there. Raises InvalidInput when even one order alone does not fit.
+    out now are known there. Raises InvalidInput when it does not fit without any order.
     """
     data = _encoder.encode(sync)
     if len(data) <= MAX_FRAME:
@@ -105,8 +105,6 @@ def pack_sync(sync: Sync) -> bytes:
             break
         size -= sizes[fence]
         left_out.add(fence)
-    if len(left_out) == len(orders):
-        raise InvalidInput(f"an order of {max(sizes.values(), default=0)} bytes does not fit into a frame")
     want = {fence: _without_spec(one) if fence in left_out else one for fence, one in sync.want.items()}
     return pack(msgspec.structs.replace(sync, want=want))
 

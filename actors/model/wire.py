@@ -21,6 +21,11 @@ RUN: Final = "run"
 STOP: Final = "stop"
 
 
+def _spoken() -> int:
+    """As a factory, because a plain default is left out of a frame: its reader would put its own version there."""
+    return PROTOCOL
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one run stands on the worker. `phase` is one of `attempt.Phase`.
 
@@ -55,7 +60,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     the same key win over those of its enrolment, None leaves the type as it was enrolled.
     """
 
-    protocol: int = PROTOCOL
+    protocol: int = msgspec.field(default_factory=_spoken)
     version: str = ""
     session: str
     incarnation: str
@@ -82,9 +87,10 @@ class Heartbeat(Message, frozen=True, kw_only=True):
 class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What shall be of one run: `action` is run or stop.
 
-    `spec` is there while the worker has not reported the fence with this `spec_hash`. `lease_seconds` None is the
-    policy `hold`: never ended by silence. `started`: the store knows it to have lived, so an unknown one is lost, not
-    started. `reason` says why it shall stop.
+    `spec` is there while the worker has not reported the fence with this `spec_hash` (in a later Sync, when more is
+    wanted at once than fits into a frame: wait for it). `lease_seconds` None is the policy `hold`: never ended by
+    silence. `started`: the store knows it to have lived, so an unknown one is lost, not started. `reason` says why
+    it shall stop.
     """
 
     action: str = RUN
@@ -107,7 +113,7 @@ class Sync(Message, frozen=True, kw_only=True):
     each Sync of a session: of two that echo the same heartbeat the higher one is newer.
     """
 
-    protocol: int = PROTOCOL
+    protocol: int = msgspec.field(default_factory=_spoken)
     db_id: str
     db_epoch: int
     session: str
