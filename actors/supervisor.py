@@ -153,10 +153,11 @@ class Supervisor:
                 return GaveUp(f"{name} could not start: {reported}")
         return GaveUp(f"{name} did not answer within {self.patience.start:g} s of its start: {error}")
 
-    def _stop(self, child: Child) -> None:
+    def _stop(self, child: Child) -> bool:
+        """Has it let go of everything it had?"""
         ref = self.directory.get(child.name)
         if ref is None:
-            return
+            return True
         try:
             self.directory.ref(child.name).ask(Shutdown()).result(timeout=self.patience.stop)
         except (GpuyardError, NoAnswer) as error:
@@ -166,6 +167,7 @@ class Supervisor:
         while not has_ended(ref) and time.monotonic() < deadline:
             time.sleep(0.005)
         self.directory.drop(child.name)
+        return has_ended(ref)
 
     # --- healing -----------------------------------------------------------------------------------------------
 
@@ -180,13 +182,15 @@ class Supervisor:
             self._count_restart(f"{name} failed: {type(error).__name__}: {error}")
             log.error("restarting %s after %s: %s", ", ".join(c.name for c in group), type(error).__name__, error)
             for other in reversed(group):
-                self._stop(other)
+                if not self._stop(other):
+                    # A successor beside it would share its sockets, files and runs.
+                    raise GaveUp(f"{other.name} hangs: it did not stop within {2 * self.patience.stop:g} s")
             while not self._reports.empty():
                 self._reports.get()
             try:
                 for other in group:
                     self._start(other)
-            except GaveUp as again:
+            except (GaveUp, GpuyardError) as again:
                 error = again
             else:
                 return
@@ -218,5 +222,12 @@ class Supervisor:
                 faulthandler.dump_traceback(file=sys.stderr)
                 raise GaveUp(f"{name} hangs: no answer for {self.patience.hang:g} s") from None
             except GpuyardError as error:
-                # A dead actor reports itself; a full inbox answers again later.
+                # A full inbox answers again later; one that crashed has reported itself.
                 log.warning("%s did not answer a ping: %s", name, error)
+                self._note_silent_end(name)
+
+    def _note_silent_end(self, name: str) -> None:
+        """An actor that ended though nobody stopped it, and said nothing, is restarted like any other."""
+        ref = self.directory.get(name)
+        if ref is not None and has_ended(ref) and self._reports.empty() and not self._stopping.is_set():
+            self._crashed(name, RuntimeError("it ended without a word"))

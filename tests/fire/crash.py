@@ -64,8 +64,10 @@ class Trial:
             try:
                 while self._plan.more(len(self._ready), began):
                     self._cycle()
-            finally:
-                self._load.end()
+            except BaseException:
+                self._load.give_up()
+                raise
+            self._load.end()
             self._settle()
             self._count(report)
             self._leave(report)

@@ -64,11 +64,16 @@ class Load:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         late = [thread for thread in self._threads if thread.is_alive()]
-        self._given_up.set()
-        for thread in late:
-            thread.join()
+        self.give_up()
         if late:
             raise TimeoutError(f"submits were not acknowledged within {timeout:g} s; clients saw {dict(self.seen)}")
+
+    def give_up(self) -> None:
+        """End at once, acknowledged or not."""
+        self._ended.set()
+        self._given_up.set()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self, name: str, chance: random.Random) -> None:
         number = 0

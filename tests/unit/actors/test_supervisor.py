@@ -11,7 +11,7 @@ import pytest
 from gpuyard.actors.base import Actor, Context, Reply
 from gpuyard.actors.model.commands import Ready
 from gpuyard.actors.model.errors import DatabaseRefused
-from gpuyard.actors.model.message import Message, Ping
+from gpuyard.actors.model.message import Message, Ping, Shutdown
 from gpuyard.actors.supervisor import RESTARTS_ALLOWED, Child, GaveUp, Patience, Supervisor
 from tests.support import eventually
 
@@ -134,10 +134,47 @@ def test_a_hang_ends_the_service(run: Run, capfd: pytest.CaptureFixture[str]) ->
     run.supervisor.directory.drop("link")
 
 
+def test_a_part_that_does_not_stop_ends_the_service_instead_of_living_on_beside_its_successor(run: Run) -> None:
+    run.supervisor.patience = Patience(start=5, stop=0.2, hang=60, ping_every=60, look_every=0.02)
+    run.start()
+    run.supervisor.directory.ref("store").tell(Fail(how="hang"))
+    run.supervisor.directory.ref("scheduler").tell(Fail())
+    eventually(lambda: run.error, timeout=20)
+    assert "store hangs: it did not stop" in str(run.error)
+    assert run.story.count("+store") == 1
+
+
+def test_a_part_that_ended_without_a_word_is_started_again(run: Run) -> None:
+    run.start()
+    run.supervisor.directory.ref("history").tell(Shutdown())
+    eventually(lambda: run.story.count("+history") == 2 and run.alive("history"))
+    assert run.supervisor.restarts == 1
+
+
 def test_why_a_part_could_not_start_is_said(run: Run) -> None:
     run.refuse.append("scheduler")
     with pytest.raises(DatabaseRefused, match="restore a backup"):
         run.supervisor.boot()
+
+
+def test_a_part_that_cannot_be_restarted_is_tried_again(run: Run) -> None:
+    run.start()
+    run.refuse.append("scheduler")
+    run.supervisor.directory.ref("store").tell(Fail())
+    eventually(lambda: run.supervisor.restarts == 2)
+    run.refuse.clear()
+    eventually(lambda: run.story.count("+scheduler") == 2 and run.alive("scheduler"), timeout=20)
+    assert run.error is None
+
+
+def test_a_part_that_can_never_be_restarted_ends_the_service_and_says_why(run: Run) -> None:
+    run.start()
+    run.refuse.append("scheduler")
+    run.supervisor.directory.ref("store").tell(Fail())
+    eventually(lambda: run.error, timeout=60)
+    assert isinstance(run.error, GaveUp)
+    assert "scheduler" in str(run.error) or "store" in str(run.error)
+    assert "restore a backup" in str(run.error)
 
 
 class FakeProcess:
