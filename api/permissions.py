@@ -101,6 +101,19 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/gpus/{gpu}/exclude"): Rule.ADMIN,
     ("POST", "/api/gpus/{gpu}/include"): Rule.ADMIN,
     ("POST", "/api/gpus/{gpu}/clear"): Rule.ADMIN,
+    # the page: each part of it asks the API, as whoever looks
+    ("GET", "/"): Rule.VIEWER,
+    ("GET", "/jobs"): Rule.VIEWER,
+    ("GET", "/jobs/{job_id}"): Rule.VIEWER,
+    ("GET", "/ui/{name}"): Rule.VIEWER,
+    ("GET", "/assets/act.js"): Rule.PUBLIC,
+    ("GET", "/assets/ages.js"): Rule.PUBLIC,
+    ("GET", "/assets/icon.svg"): Rule.PUBLIC,
+    ("GET", "/assets/live.js"): Rule.PUBLIC,
+    ("GET", "/assets/morph.js"): Rule.PUBLIC,
+    ("GET", "/assets/page.css"): Rule.PUBLIC,
+    ("GET", "/assets/page.js"): Rule.PUBLIC,
+    ("GET", "/assets/theme.js"): Rule.PUBLIC,
 }
 
 LEVELS = {Rule.LEAD: Level.LEAD, Rule.ADMIN: Level.ADMIN}

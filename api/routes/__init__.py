@@ -19,6 +19,7 @@ from gpuyard.api.routes import (
     tokens,
     users,
 )
+from gpuyard.api.web import assets, pages
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -34,4 +35,6 @@ ROUTERS: list[APIRouter] = [
     users.router,
     teams.router,
     tokens.router,
+    assets.router,
+    pages.router,
 ]

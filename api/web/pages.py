@@ -1,0 +1,91 @@
+"""The pages and their regions as routes. A page is a template that names its regions; nothing is decided here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from gpuyard.actors.model.errors import NotFound
+from gpuyard.api.deps import settings_of, viewer_of
+from gpuyard.api.web import jobs, overview  # noqa: F401  (they register their regions)
+from gpuyard.api.web.inside import Inside, Refused
+from gpuyard.api.web.regions import REGIONS, Asked
+from gpuyard.api.web.render import framed, page, render
+
+router = APIRouter(include_in_schema=False)
+
+# Address → its name in the navigation.
+NAVIGATION = (("/", "Overview"), ("/jobs", "Jobs"))
+
+
+def _asked(request: Request, **more: str) -> Asked:
+    inside: Inside | None = getattr(request.app.state, "inside", None)
+    if inside is None:
+        inside = request.app.state.inside = Inside(request.app)
+
+    async def get(path: str, **query: Any) -> Any:
+        return await inside.get(request, path, **query)
+
+    return Asked(get, viewer_of(request), {**request.query_params, **more})
+
+
+async def _drawn(asked: Asked, name: str) -> dict[str, Any]:
+    """What a region's template needs. What the API refuses is said in its place."""
+    region = REGIONS[name]
+    try:
+        context = await region.load(asked)
+    except Refused as refusal:
+        return {"name": name, "template": "regions/refused.html", "refusal": refusal, **_common(asked)}
+    return {"name": name, "template": region.template, **context, **_common(asked)}
+
+
+def _common(asked: Asked) -> dict[str, Any]:
+    return {"viewer": asked.viewer, "params": asked.params, "at": time.time()}
+
+
+async def _page(
+    request: Request, template: str, title: str, names: Sequence[str] = (), status: int = 200, **more: str
+) -> Response:
+    asked = _asked(request, **more)
+    drawn = {name: framed(await _drawn(asked, name), REGIONS[name].watch) for name in names}
+    html = render(
+        template,
+        {
+            "title": title,
+            "regions": drawn,
+            "path": request.url.path,
+            "query": request.url.query,
+            "navigation": NAVIGATION,
+            "version": settings_of(request).version,
+            **_common(asked),
+        },
+    )
+    return page(request, html, status)
+
+
+@router.get("/ui/{name}")
+async def region(request: Request, name: str) -> Response:
+    """One region alone, as its page would show it."""
+    if name not in REGIONS:
+        raise NotFound(f"there is no part of a page called {name}")
+    drawn = await _drawn(_asked(request), name)
+    return page(request, render(drawn["template"], drawn))
+
+
+@router.get("/")
+async def show_overview(request: Request) -> Response:
+    return await _page(request, "overview.html", "Overview", ("numbers", "my_jobs", "gpus", "failures"))
+
+
+@router.get("/jobs")
+async def show_jobs(request: Request) -> Response:
+    return await _page(request, "jobs.html", "Jobs", ("jobs",))
+
+
+@router.get("/jobs/{job_id}")
+async def show_job(request: Request, job_id: str) -> Response:
+    return await _page(request, "job.html", f"Job {job_id}", ("job",), id=job_id)

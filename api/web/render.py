@@ -1,0 +1,73 @@
+"""Templates → HTML. Everything is escaped: names of jobs, logs and reasons are what strangers wrote."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import Response
+
+from gpuyard.api.web import assets, words
+
+HERE: Final = Path(__file__).parent
+# Nothing from elsewhere, nothing inline: a name that smuggles in a script finds no way to run it.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+WORTH_PACKING: Final = 1_000
+
+
+@cache
+def environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals.update(asset=assets.address, symbol=words.symbol, title=words.title)
+    made.filters.update(
+        duration=words.duration, since=words.seconds_between, gpus=words.gpus, gib=words.gib, symbol=words.symbol
+    )
+    return made
+
+
+def framed(region: dict[str, Any], watch: str) -> Markup:
+    """One region in its place on a page, marked so that the browser can ask for it again."""
+    id = region["params"].get("id")
+    return Markup('<section class="region" data-region="{}" data-watch="{}"{}>{}</section>').format(
+        region["name"],
+        watch,
+        Markup(' data-id="{}"').format(id) if id is not None else "",
+        Markup(render(region["template"], region)),
+    )
+
+
+def render(template: str, context: dict[str, Any]) -> str:
+    return environment().get_template(template).render(context)
+
+
+def page(request: Request, html: str, status: int = 200) -> Response:
+    """An answer with its tag: who has the same already gets 304 and no body."""
+    body = html.encode()
+    tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "no-cache, private",
+        "Content-Security-Policy": POLICY,
+        "Vary": "Accept-Encoding, Cookie",
+    }
+    if status == 200 and request.headers.get("if-none-match") == tag:
+        return Response(None, 304, headers)
+    if len(body) >= WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, 1)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, status, headers, "text/html; charset=utf-8")

@@ -1,0 +1,92 @@
+"""How values are said on the page: times, durations, sizes, statuses. Pure, for templates."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gpuyard.actors.model.clock import epoch
+
+# Never by colour alone: each status has its symbol.
+SYMBOLS: Final = {
+    "blocked": "⊘",
+    "pending": "◷",
+    "running": "▶",
+    "completed": "✓",
+    "failed": "✗",
+    "cancelled": "–",
+    "free": "○",
+    "held": "●",
+    "releasing": "◐",
+    "busy_external": "▲",
+    "quarantined": "✗",
+    "missing": "?",
+    "excluded": "⊘",
+    "idle": "○",
+    "busy": "●",
+    "draining": "◐",
+    "connecting": "◌",
+    "offline": "✗",
+    "approved": "✓",
+    "rejected": "✗",
+    "expired": "–",
+}
+_STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def symbol(status: str) -> str:
+    return SYMBOLS.get(status, "•")
+
+
+def duration(seconds: float | None) -> str:
+    """Two units at most.
+
+    >>> [duration(s) for s in (None, 0.4, 42, 61, 3_700, 90_000)]
+    ['–', '0.4 s', '42 s', '1 min 1 s', '1 h 1 min', '1 d 1 h']
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for index, (size, unit) in enumerate(_STEPS):
+        if seconds >= size:
+            whole, rest = divmod(int(seconds), size)
+            smaller, name = _STEPS[index + 1] if index + 1 < len(_STEPS) else (1, "s")
+            return f"{whole} {unit}" + (f" {rest // smaller} {name}" if rest // smaller else "")
+    return f"{int(seconds)} s"
+
+
+def seconds_between(start: str | None, end: str | None, now: float) -> float | None:
+    """From `start` to `end` (or to now), both ISO; None before the start."""
+    if start is None:
+        return None
+    return max(0.0, (epoch(end) if end is not None else now) - epoch(start))
+
+
+def gpus(indices: list[int] | None) -> str:
+    """
+    >>> [gpus(None), gpus([]), gpus([3]), gpus([0, 1, 2, 5])]
+    ['–', '–', '3', '0-2, 5']
+    """
+    if not indices:
+        return "–"
+    parts: list[list[int]] = []
+    for index in sorted(indices):
+        if parts and index == parts[-1][-1] + 1:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+
+
+def gib(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} GB" if value < 100 else f"{value:.0f} GB"
+
+
+def percent(part: float, whole: float) -> int:
+    return round(100 * part / whole) if whole else 0
+
+
+def title(entry: dict[str, Any]) -> str:
+    """What people call a job: its name, its config, or its program."""
+    command = entry.get("command") or []
+    return str(entry.get("name") or entry.get("config_name") or " ".join(command) or entry["job_id"])

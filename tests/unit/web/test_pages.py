@@ -1,0 +1,73 @@
+"""Pages over the real application: they show what the API says, escape what strangers wrote, and keep to themselves."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gpuyard.api.web import assets
+from gpuyard.api.web.regions import REGIONS
+from tests.unit.api_routes.conftest import Yard
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs?status=pending,failed", "/jobs?offset=50&all=1"])
+def test_a_page_is_whole_and_carries_its_policy(yard: Yard, path: str) -> None:
+    answer = yard.client.get(path, headers={"Accept-Encoding": "identity"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'" in policy and "unsafe" not in policy
+    assert re.search(r"<script(?![^>]*src=)", answer.text) is None, "no script stands in a page itself"
+    assert " style=" not in answer.text and "<style" not in answer.text
+
+
+@pytest.mark.parametrize("name", sorted(set(REGIONS) - {"job"}))
+def test_a_region_alone_is_what_its_page_shows(yard: Yard, name: str) -> None:
+    answer = yard.client.get(f"/ui/{name}")
+    assert answer.status_code == 200 and "<html" not in answer.text
+    same = yard.client.get(f"/ui/{name}", headers={"If-None-Match": answer.headers["etag"]})
+    assert same.status_code in (200, 304)
+
+
+def test_what_strangers_wrote_stays_text(yard: Yard) -> None:
+    job = yard.ask("POST", "/api/queue/submit", {"command": ["sleep", "60"], "name": HOSTILE, "num_processes": 0})
+    job_id = job.json()["job_id"]
+    for path in ("/", "/jobs", f"/jobs/{job_id}"):
+        text = yard.client.get(path).text
+        assert "<img src=x" not in text and "&lt;img src=x onerror=alert(1)&gt;" in text
+        assert "49" not in re.findall(r"&amp;(.*?)<", text)
+
+
+def test_a_job_that_is_not_there_is_said_in_its_place(yard: Yard) -> None:
+    text = yard.client.get("/jobs/nosuchjob").text
+    assert "cannot be shown" in text and "no job" in text
+
+
+def test_a_page_shows_nobody_more_than_the_api_does(yard: Yard) -> None:
+    job = yard.ask("POST", "/api/queue/submit", {"command": ["sleep", "60"], "name": "owned by ann"}, by="ann").json()
+    seen = yard.client.get("/jobs", headers={"Authorization": "Bearer ann"}).text
+    hidden = yard.client.get("/jobs", headers={"Authorization": "Bearer bob"}).text
+    assert job["job_id"] in seen and job["job_id"] not in hidden
+    refused = yard.client.get(f"/jobs/{job['job_id']}", headers={"Authorization": "Bearer bob"}).text
+    assert "cannot be shown" in refused and "owned by ann" not in refused
+
+
+@pytest.mark.parametrize("name", assets.NAMES)
+def test_an_asset_is_kept_for_ever_under_its_content(yard: Yard, name: str) -> None:
+    answer = yard.client.get(assets.address(name))
+    assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+    assert answer.content == assets.read(name).body
+    bare = yard.client.get(f"/assets/{name}")
+    assert "immutable" not in bare.headers["cache-control"]
+    again = yard.client.get(f"/assets/{name}", headers={"If-None-Match": bare.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_a_first_visit_is_light(yard: Yard) -> None:
+    """150 kB gzipped is the bar; a page with all it loads stays far below."""
+    page = yard.client.get("/", headers={"Accept-Encoding": "gzip"})
+    sizes = [len(assets.read(name).packed) for name in assets.NAMES]
+    assert sum(sizes) + int(page.headers["content-length"]) < 40_000
