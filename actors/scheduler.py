@@ -15,7 +15,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gpuyard.actors.base import LATER, Actor, Context, Reply
-from gpuyard.actors.model import ask, cancel, change, commands as c, events as e, names, policy, reviews, runs, submit
+from gpuyard.actors.model import (
+    ask,
+    cancel,
+    change,
+    commands as c,
+    events as e,
+    host_news,
+    names,
+    policy,
+    reviews,
+    runs,
+    submit,
+)
 from gpuyard.actors.model.commit import Deleted, EventRow, Row
 from gpuyard.actors.model.errors import GpuyardError, InvalidTransition, StoreFailed, Unavailable
 from gpuyard.actors.model.ids import job_id_from
@@ -25,7 +37,7 @@ from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.reasons import Reason, ReasonCode
 from gpuyard.actors.model.views import JobAccepted
-from gpuyard.actors.model.yard import Yard
+from gpuyard.actors.model.yard import LEASE_SECONDS, Yard
 
 log = logging.getLogger("gpuyard.scheduler")
 
@@ -62,17 +74,23 @@ def _log_no_gpus(yard: Yard, job: Job, reasons: list[Reason]) -> None:
         log.warning("Failed to allocate GPUs %s to job %s: %s", wanted, job.job_id, why.text)
 
 
+def _new_job_id() -> str:
+    return job_id_from(os.urandom(8))
+
+
 def _not_a_start(tell: tuple[str, Message]) -> bool:
     """Starts first: what else leaves with them must not stand between two jobs."""
     return not isinstance(tell[1], c.WantRun)
 
 
 class Scheduler(Actor):
-    """`default_limits` are in force until somebody changes one."""
+    """`default_limits` are in force until somebody changes one; `lease_seconds` is the lease of a job on a worker that
+    names none."""
 
-    def __init__(self, context: Context, default_limits: Limits) -> None:
+    def __init__(self, context: Context, default_limits: Limits, lease_seconds: float = LEASE_SECONDS) -> None:
         super().__init__(context)
         self._default_limits = default_limits
+        self._lease_seconds = lease_seconds
         self._yard: Yard | None = None
         self._generation = int(self.clock.monotonic() * 1_000_000)
         self._number = 0
@@ -110,7 +128,7 @@ class Scheduler(Actor):
                 self._providers = message
                 return self._decide(message, self._learn_providers)
             case e.WorkerFacts():
-                return None
+                return self._report(message, host_news.workers_changed)
             case Tick():
                 return self._on_tick()
             case FlushLazy():
@@ -210,11 +228,12 @@ class Scheduler(Actor):
     def _on_snapshot(self, event: e.SnapshotLoaded) -> None:
         if event.generation != self._generation:
             return
-        self._yard = Yard(event.snapshot, lambda: job_id_from(os.urandom(8)), self._default_limits)
+        self._yard = Yard(event.snapshot, _new_job_id, self._default_limits, self._lease_seconds)
         out = Outbox(event.cause)
         runs.want_all(self._yard, out)
         self._send(out.tells)
         self.context.ref(names.GPUS).tell(c.WatchGpus())
+        self.context.ref(names.WORKERS).tell(c.WatchWorkers())
         if self._providers is not None:
             self._learn_providers(self._yard, self._now(), Outbox())
         if self._facts is not None:

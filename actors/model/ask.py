@@ -11,7 +11,9 @@ from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commands import GetLive, GetMyQueue, GetPosition, GetQueue, GetStats
 from gpuyard.actors.model.entry import attempt_view, entry_of
 from gpuyard.actors.model.gpu_words import state_words
+from gpuyard.actors.model.hosts import BUSY, CONNECTING, DRAINING, IDLE, OFFLINE, Host
 from gpuyard.actors.model.job import Job, Status
+from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.views import (
@@ -40,7 +42,14 @@ def entry(yard: Yard, job: Job, now: Now) -> Entry:
         effective=yard.effective(job, now),
         position=yard.position(job, now),
         reasons=explain.why(yard, job, now),
+        unreachable=_unreachable(yard, job),
     )
+
+
+def _unreachable(yard: Yard, job: Job) -> bool:
+    attempt = yard.attempt_of.get(job.job_id)
+    host = yard.hosts.find(attempt.host) if attempt is not None else None
+    return attempt is not None and host is not None and attempt.fence in host.fact.unreachable
 
 
 def queue(yard: Yard, question: GetQueue, now: Now) -> QueuePage:
@@ -184,10 +193,24 @@ def stats(yard: Yard, question: GetStats, now: Now) -> Stats:
             max_concurrent_gpus=yard.limits.local_gpu_max_concurrent,
             max_concurrent_jobs=yard.limits.local_job_max_concurrent,
         ),
-        workers=WorkersStats(running_jobs=len(running[Pool.WORKER]), pending_jobs=yard.pending[Pool.WORKER]),
+        workers=_workers(yard),
         limits=yard.limits,
         gpu_idle_seconds=round(yard.gpu_idle_seconds, 3),
         pending_by_reason=_reasons_of_first(yard, now) if question.with_reasons else {},
+    )
+
+
+def _workers(yard: Yard) -> WorkersStats:
+    states = Counter(host.fact.state for host in yard.hosts.all())
+    return WorkersStats(
+        total_workers=states.total(),
+        idle_workers=states[IDLE],
+        busy_workers=states[BUSY],
+        offline_workers=states[OFFLINE],
+        draining_workers=states[DRAINING],
+        connecting_workers=states[CONNECTING],
+        running_jobs=len(yard.running[Pool.WORKER]),
+        pending_jobs=yard.pending[Pool.WORKER],
     )
 
 
@@ -198,20 +221,34 @@ def _reasons_of_first(yard: Yard, now: Now) -> dict[str, int]:
 
 
 def gpus(yard: Yard) -> GpuPage:
-    views = []
-    for fact in sorted(yard.ledger.facts.values(), key=lambda fact: fact.index):
-        state = yard.ledger.state(fact.uuid)
-        hold = yard.ledger.holds.get(fact.uuid)
-        attempt = yard.attempts.get(hold.fence) if hold is not None else None
-        views.append(
-            GpuView(fact=fact, state=state, job_id=attempt.job_id if attempt else None, reason=state_words(fact, state))
-        )
     return GpuPage(
         backend=yard.ledger.backend,
-        gpus=views,
+        gpus=_gpu_views(yard, yard.ledger),
+        remote=[view for host in yard.hosts.all() for view in _gpu_views(yard, host.ledger, host)],
         running_local_jobs=len(yard.running[Pool.GPU]) + len(yard.running[Pool.CPU]),
         error=yard.ledger.error,
     )
+
+
+def _gpu_views(yard: Yard, ledger: Ledger, host: Host | None = None) -> list[GpuView]:
+    """The GPUs of this machine, or of a worker; one that is silent shows what was last known."""
+    views = []
+    for fact in sorted(ledger.facts.values(), key=lambda fact: fact.index):
+        state = ledger.state(fact.uuid)
+        hold = ledger.holds.get(fact.uuid)
+        attempt = yard.attempts.get(hold.fence) if hold is not None else None
+        views.append(
+            GpuView(
+                fact=fact,
+                state=state,
+                job_id=attempt.job_id if attempt else None,
+                reason=state_words(fact, state),
+                worker_id=host.id if host else None,
+                worker=host.name if host else None,
+                worker_state=host.fact.state if host else None,
+            )
+        )
+    return views
 
 
 def _count(jobs: Iterable[Job], status: Status) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from gpuyard.actors.model.errors import InvalidTransition
 
 LOCAL_HOST = "local"
+CLOUD_HOST_PREFIX = "cloud:"
 
 
 class Phase(StrEnum):
@@ -90,3 +91,8 @@ def step(attempt: Attempt, event: AttemptEvent) -> Phase:
             f"attempt {attempt.fence} is {attempt.phase}: it cannot take {event}", fence=attempt.fence
         ) from None
     return attempt.phase
+
+
+def is_worker(host: str) -> bool:
+    """Is `host` the id of a worker?"""
+    return host != LOCAL_HOST and not host.startswith(CLOUD_HOST_PREFIX)

@@ -11,11 +11,12 @@ from gpuyard.actors.model.attempt import AttemptEvent
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, WantStop
 from gpuyard.actors.model.errors import GpuyardError, InvalidInput, NotActive, NotAllowed, WrongState
 from gpuyard.actors.model.job import ACTIVE, ALIASES, Job, JobEvent, Status
+from gpuyard.actors.model.orders import driver_of
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.runs import holds_back
 from gpuyard.actors.model.views import JobChanged, JobsCancelled
-from gpuyard.actors.model.yard import Yard, driver_of
+from gpuyard.actors.model.yard import Yard
 
 
 def visible_job(yard: Yard, job_id: str, by: Viewer) -> Job:

@@ -20,8 +20,8 @@ def gpu_allowance(yard: Yard) -> float:
 
 def over_user_gpus(yard: Yard, job: Job) -> bool:
     """Would `job` take its user above `user_max_gpus`?"""
-    cap = yard.limits.user_max_gpus
-    return cap is not None and yard.gpus_of_user[job.user_id] + job.spec.num_processes > cap
+    cap, need = yard.limits.user_max_gpus, job.spec.num_processes
+    return cap is not None and need > 0 and yard.gpus_of_user[job.user_id] + need > cap
 
 
 def cloud_block(yard: Yard, job: Job) -> Cause | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from gpuyard.actors.model import priority
-from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt
+from gpuyard.actors.model.attempt import CLOUD_HOST_PREFIX as CLOUD_HOST_PREFIX, LIVE, LOCAL_HOST, Attempt, is_worker
 from gpuyard.actors.model.clock import iso, iso_or_none
 from gpuyard.actors.model.job import Job, Status, Target
 from gpuyard.actors.model.reasons import Reason
 from gpuyard.actors.model.views import AttemptView, Entry
 
-CLOUD_HOST_PREFIX = "cloud:"
+UNREACHABLE = "unreachable"
+"""What is shown as the phase of a run whose worker is silent: it may live, or not."""
 
 
 def job_type(job: Job) -> str:
@@ -33,15 +34,16 @@ def entry_of(
     effective: int | None = None,
     position: int | None = None,
     reasons: list[Reason] | None = None,
+    unreachable: bool = False,
 ) -> Entry:
     """The entry of `job`, whose present (or last) attempt is `attempt`.
 
-    `effective`, `position` and `reasons` are known only to the Scheduler; without them the entry is as stored.
+    `effective`, `position`, `reasons` and `unreachable` (its worker is silent) are known only to the Scheduler; without
+    them the entry is as stored.
     """
     live = attempt is not None and attempt.phase in LIVE and job.status is Status.RUNNING
     if effective is None:
         effective = job.priority if job.priority_override is None else job.priority_override
-    on_worker = attempt is not None and attempt.host != LOCAL_HOST and not attempt.host.startswith(CLOUD_HOST_PREFIX)
     return Entry(
         id=job.id,
         job_id=job.job_id,
@@ -56,7 +58,7 @@ def entry_of(
         priority_override=job.priority_override,
         effective_priority=effective,
         status=job.status,
-        phase=attempt.phase if attempt is not None and live else None,
+        phase=_phase(attempt, unreachable) if attempt is not None and live else None,
         position=position,
         queued_at=iso(job.queued_at),
         started_at=iso_or_none(job.started_at),
@@ -69,7 +71,7 @@ def entry_of(
         error_message=job.error_message,
         num_processes=job.spec.num_processes,
         allocated_gpus=[gpu.index for gpu in attempt.gpus] if attempt is not None else None,
-        worker_id=attempt.host if attempt is not None and on_worker else None,
+        worker_id=attempt.host if attempt is not None and is_worker(attempt.host) else None,
         reasons=reasons or [],
         metadata=job.spec.metadata,
         name=job.spec.name,
@@ -83,6 +85,10 @@ def entry_of(
         device_ids=list(job.spec.device_ids),
         time_limit=job.spec.time_limit,
     )
+
+
+def _phase(attempt: Attempt, unreachable: bool) -> str:
+    return UNREACHABLE if unreachable else attempt.phase
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gpuyard.actors.model import gpu_words, limit_reasons, policy, reserve, reviews
+import msgspec
+
+from gpuyard.actors.model import gpu_words, limit_reasons, policy, reserve, reviews, worker_reasons
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.clouds import DEFAULT_PROVIDER
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.reasons import BLOCKING_SHOWN, Reason, ReasonCode
-from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.shapes import Pool, may_go_to_worker, pool_of
 from gpuyard.actors.model.yard import Yard
 
 BROKEN_SHOWN = 4
@@ -42,16 +44,41 @@ def obstacles(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
     """
     yield from _by_hand_and_time(job, now)
     match pool_of(job):
-        case Pool.GPU:
-            yield from _too_big(yard, job)
-            yield from limit_reasons.of_gpu_job(yard, job, _place(yard, job, now))
-            yield from _gpus(yard, job, now)
-        case Pool.CPU:
-            yield from limit_reasons.of_cpu_job(yard, _place(yard, job, now))
+        case Pool.GPU | Pool.CPU:
+            yield from limit_reasons.of_user(yard, job)
+            yield from _here_or_on_a_worker(yard, job, now)
         case Pool.WORKER:
-            yield _no_worker(job)
+            yield from limit_reasons.of_user(yard, job)
+            yield from worker_reasons.why(yard, job, now)
         case Pool.CLOUD:
             yield from _cloud(yard, job)
+
+
+def _here_or_on_a_worker(yard: Yard, job: Job, now: Now) -> list[Reason]:
+    """Nothing when either side may have it; else what both say. A side that can never have it is no reason to give up
+    while the other may."""
+    local = list(_local(yard, job, now))
+    if not local or not may_go_to_worker(job) or not len(yard.hosts):
+        return local
+    remote = list(worker_reasons.why(yard, job, now))
+    if not remote:
+        return []
+    hopeless = [any(reason.never for reason in side) for side in (local, remote)]
+    if not all(hopeless):
+        local, remote = ([msgspec.structs.replace(r, never=False) for r in side] for side in (local, remote))
+    # A worker that could have it is tried first.
+    return [*remote, *local] if hopeless[0] and not hopeless[1] else [*local, *remote]
+
+
+def _local(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
+    """Why this machine does not take it now."""
+    place = _place(yard, job, now)
+    if job.spec.is_cpu:
+        yield from limit_reasons.of_cpu_job(yard, place)
+        return
+    yield from _too_big(yard, job)
+    yield from limit_reasons.of_gpu_job(yard, job, place)
+    yield from _gpus(yard, job, now)
 
 
 def _by_hand_and_time(job: Job, now: Now) -> Iterator[Reason]:
@@ -75,14 +102,16 @@ def _by_hand_and_time(job: Job, now: Now) -> Iterator[Reason]:
 
 
 def _too_big(yard: Yard, job: Job) -> Iterator[Reason]:
-    need, total = job.spec.num_processes, len(yard.ledger.known)
+    need, memory = job.spec.num_processes, job.spec.gpu_memory
+    total = len(reserve.among(yard.ledger.known, (), memory))
     if need > total:
-        excluded = [gpu for gpu in _all(yard) if gpu.excluded and gpu_words.curable(gpu)]
+        out = [gpu for gpu in _all(yard) if gpu.excluded and gpu_words.curable(gpu)]
+        excluded = reserve.among(out, (), memory)
         more = f" {len(excluded)} more {'is' if len(excluded) == 1 else 'are'} excluded." if excluded else ""
         enough = total + len(excluded) >= need
         yield Reason(
             code=ReasonCode.TOO_BIG,
-            text=f"It asks for {need} GPUs; this host has {total}.{more}",
+            text=f"It asks for {gpu_words.asked(job.spec)}; this host has {total}.{more}",
             detail={"need": need, "total": total, "excluded": [gpu.index for gpu in excluded]},
             unblock=gpu_words.cure(excluded[: need - total]) if enough else "submit it with fewer GPUs",
             never=True,
@@ -103,9 +132,9 @@ def _gpus(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
             unblock="gpuyard doctor",
         )
         return
-    wanted = tuple(job.spec.wanted_devices)
-    mine = reserve.among(ledger.known, wanted)
-    free = reserve.among(ledger.free, wanted)
+    wanted, memory = tuple(job.spec.wanted_devices), job.spec.gpu_memory
+    mine = reserve.among(ledger.known, wanted, memory)
+    free = reserve.among(ledger.free, wanted, memory)
     if len(free) >= need:
         reservation = reserve.find(yard, now)
         assert reservation is not None
@@ -131,7 +160,7 @@ def _busy(yard: Yard, job: Job, mine: list[GpuFact], free: list[GpuFact]) -> Rea
             holders[attempt.job_id] = None
     blocking = tuple(holders)[:BLOCKING_SHOWN]
     cancel = f"gpuyard jobs cancel {' '.join(blocking)} && gpuyard queue process" if blocking else ""
-    broken = [gpu for gpu in reserve.among(_all(yard), wanted) if gpu_words.standing(gpu)]
+    broken = [gpu for gpu in reserve.among(_all(yard), wanted, job.spec.gpu_memory) if gpu_words.standing(gpu)]
     cure = _cure(broken, need - sum(gpu_words.standing(gpu) is None for gpu in mine))
     unblock = " && ".join(part for part in (cure, cancel) if part)
     if wanted:
@@ -196,16 +225,6 @@ def _unusable(state: Any, gpus: list[GpuFact]) -> Iterator[Reason]:
         text=f"Used from outside the queue: {'; '.join(words)}.",
         detail={"processes": users},
         unblock="end these processes, or wait until they end",
-    )
-
-
-def _no_worker(job: Job) -> Reason:
-    return Reason(
-        code=ReasonCode.NO_MATCHING_WORKER,
-        text="No worker is registered.",
-        detail={"worker_labels": job.spec.worker_labels},
-        unblock="submit it with --target auto or local, or register a worker",
-        never=True,
     )
 
 

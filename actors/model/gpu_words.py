@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuProcess, GpuState
+from gpuyard.actors.model.job import JobSpec
 
 
 def state_words(fact: GpuFact, state: GpuState) -> str | None:
@@ -31,6 +32,12 @@ def trouble(fact: GpuFact) -> str | None:
     if fact.fault is None:
         return None
     return fact.fault + (f"; `gpuyard gpus clear {fact.index}` accepts it as it is" if fact.clearable else "")
+
+
+def asked(spec: JobSpec) -> str:
+    """What a job asks for: `1 GPU`, `4 GPUs of at least 40 GB`."""
+    memory = f" of at least {spec.gpu_memory_gb:g} GB" if spec.gpu_memory_gb else ""
+    return f"{spec.num_processes} {'GPU' if spec.num_processes == 1 else 'GPUs'}{memory}"
 
 
 def standing(fact: GpuFact) -> GpuState | None:

@@ -75,6 +75,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
     `argv` is the resolved command (a list, never a shell line); `workdir` is absolute, or None for the job's own
     folder. `device_ids` are the preferred GPU indices, already without duplicates; empty means any.
+    `gpu_memory_gb` is what each GPU must have at least, in 10^9 bytes as on the card's box; `device_ids` and their
+    order mean GPUs of the server and say nothing about those of a worker.
     `time_limit` and `lease_seconds` are seconds, `not_before` epoch seconds, `config_hash` the SHA-256 of the
     config file at submit and `config_text` its content, which the run gets to see whatever happens to the file:
     under the name `config_file` in the job's own folder (RunSpec.files). `JOB_DIR` in a value of `env` names it.
@@ -105,6 +107,12 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     checkpoint_signal: str | None = None
     metadata: dict[str, Any] = {}
     provider_options: dict[str, Any] = {}
+    gpu_memory_gb: float | None = None
+
+    @property
+    def gpu_memory(self) -> int:
+        """Bytes that each of its GPUs must have."""
+        return int((self.gpu_memory_gb or 0.0) * 1e9)
 
     @property
     def is_cpu(self) -> bool:

@@ -30,11 +30,16 @@ def of_gpu_job(yard: Yard, job: Job, place: int) -> Iterator[Reason]:
         yield _reached(
             ReasonCode.LOCAL_GPU_LIMIT, text, "local_gpu_max_concurrent", used + need, used, cap, running, need
         )
-    cap = limits.user_max_gpus
+
+
+def of_user(yard: Yard, job: Job) -> Iterator[Reason]:
+    """The limit that binds a person over local and worker GPUs alike."""
+    cap, need = yard.limits.user_max_gpus, job.spec.num_processes
     if cap is not None and caps.over_user_gpus(yard, job):
         used = yard.gpus_of_user[job.user_id]
         text = f"User {job.user_id} holds {used} of at most {cap} GPUs; it needs {need}."
-        mine = [other for other in running if other.user_id == job.user_id]
+        running = [*yard.running[Pool.GPU].values(), *yard.running[Pool.WORKER].values()]
+        mine = [other for other in running if other.user_id == job.user_id and other.spec.num_processes]
         yield _reached(ReasonCode.USER_LIMIT, text, "user_max_gpus", used + need, used, cap, mine, need)
 
 

@@ -6,13 +6,14 @@ number of jobs that wait. A job that may not start never hides the ones behind i
 
 from __future__ import annotations
 
-from gpuyard.actors.model import reserve
+from gpuyard.actors.model import place_on_workers, reserve
 from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.caps import cloud_block, gpu_allowance, gpu_slots, over_user_gpus
 from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.job import Job
 from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.place_on_workers import Place
 from gpuyard.actors.model.reserve import Reservation, among
 from gpuyard.actors.model.shapes import Pool
 from gpuyard.actors.model.yard import Yard
@@ -28,8 +29,7 @@ def start_what_may(yard: Yard, now: Now, out: Outbox) -> list[str]:
     yard.wake_due(now)
     started: list[str] = []
     if not yard.processing_held:
-        started += _start_cpu_jobs(yard, now, out)
-        started += _start_gpu_jobs(yard, now, out)
+        started += _start_on_hosts(yard, now, out)
     return started + _start_cloud_jobs(yard, now, out)
 
 
@@ -63,27 +63,36 @@ def _chosen(yard: Yard, job: Job, reservation: Reservation | None, now: Now) -> 
         and not reservation.lets_backfill(job, now)
     ):
         usable = [gpu for gpu in usable if gpu.uuid not in reservation.kept]
-    chosen = among(usable, tuple(job.spec.wanted_devices))[: job.spec.num_processes]
+    chosen = among(usable, tuple(job.spec.wanted_devices), job.spec.gpu_memory)[: job.spec.num_processes]
     return chosen if len(chosen) == job.spec.num_processes else None
 
 
-def _start_gpu_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
+def _start_on_hosts(yard: Yard, now: Now, out: Outbox) -> list[str]:
+    """Local and worker jobs in one order; a job that may go either way goes to a worker."""
     started: list[str] = []
-    if not yard.ledger.fresh(now.monotonic):
-        return started
-    while gpu_slots(yard) > 0 and yard.ledger.free:
-        reservation = reserve.find(yard, now)
-        job = _best_gpu_job(yard, reservation, now)
-        if job is None:
-            break
-        if over_user_gpus(yard, job):
-            yard.shapes.park(job, ("user", str(job.user_id)))
+    while True:
+        places = (place_on_workers.best(yard, now), _best_gpu_place(yard, now), _best_cpu_place(yard, now))
+        place = min((place for place in places if place is not None), key=lambda place: place.key, default=None)
+        if place is None:
+            return started
+        if over_user_gpus(yard, place.job):
+            yard.shapes.park(place.job, ("user", str(place.job.user_id)))
             continue
-        gpus = _chosen(yard, job, reservation, now)
-        assert gpus is not None, "a job that fits its lane can be placed"
-        yard.assign(job, LOCAL_HOST, gpus, now, out)
-        started.append(job.job_id)
-    return started
+        yard.assign(place.job, place.host, place.gpus, now, out)
+        started.append(place.job.job_id)
+
+
+def _best_gpu_place(yard: Yard, now: Now) -> Place | None:
+    """The first job in order that local GPUs may have."""
+    if gpu_slots(yard) <= 0 or not yard.ledger.free or not yard.ledger.fresh(now.monotonic):
+        return None
+    reservation = reserve.find(yard, now)
+    job = _best_gpu_job(yard, reservation, now)
+    if job is None:
+        return None
+    gpus = _chosen(yard, job, reservation, now)
+    assert gpus is not None, "a job that fits its lane can be placed"
+    return Place(yard.rank_key(job, now), job, LOCAL_HOST, gpus)
 
 
 def _best_gpu_job(yard: Yard, reservation: Reservation | None, now: Now) -> Job | None:
@@ -93,14 +102,14 @@ def _best_gpu_job(yard: Yard, reservation: Reservation | None, now: Now) -> Job 
     unkept = free if reservation is None else [gpu for gpu in free if gpu.uuid not in reservation.kept]
     best: tuple[tuple[int, int], Job] | None = None
     for lane in yard.shapes.lanes(Pool.GPU):
-        if lane.need > allowance or len(among(free, lane.devices)) < lane.need:
+        if lane.need > allowance or len(among(free, lane.devices, lane.memory)) < lane.need:
             continue
         head = yard.shapes.head(Pool.GPU, lane)
         if head is None:
             continue
         key = yard.rank_key(head[0], now)
         bound = reservation is not None and reservation.binds(key)
-        if bound and len(among(unkept, lane.devices)) < lane.need:
+        if bound and len(among(unkept, lane.devices, lane.memory)) < lane.need:
             continue
         if best is None or key < best[0]:
             best = key, head[0]
@@ -116,20 +125,18 @@ def _backfill(yard: Yard, reservation: Reservation, allowance: float, now: Now) 
     waiting.sort(key=lambda job: yard.rank_key(job, now))
     for job in waiting[:BACKFILL_LOOK_AHEAD]:
         need = job.spec.num_processes
-        if need <= allowance and len(among(free, tuple(job.spec.wanted_devices))) >= need:
+        spec = job.spec
+        if need <= allowance and len(among(free, tuple(spec.wanted_devices), spec.gpu_memory)) >= need:
             return job
     return None
 
 
-def _start_cpu_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
-    started: list[str] = []
-    while len(yard.running[Pool.CPU]) < yard.limits.local_cpu_job_max_concurrent:
-        job = _first(yard, Pool.CPU, now)
-        if job is None:
-            break
-        yard.assign(job, LOCAL_HOST, [], now, out)
-        started.append(job.job_id)
-    return started
+def _best_cpu_place(yard: Yard, now: Now) -> Place | None:
+    """The first job in order that this machine's cores may have."""
+    if len(yard.running[Pool.CPU]) >= yard.limits.local_cpu_job_max_concurrent:
+        return None
+    job = _first(yard, Pool.CPU, now)
+    return Place(yard.rank_key(job, now), job, LOCAL_HOST, []) if job is not None else None
 
 
 def _start_cloud_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:

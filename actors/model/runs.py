@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gpuyard.actors.model import names, policy
-from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase
+from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase, is_worker
 from gpuyard.actors.model.cloud_remote import owner_of
 from gpuyard.actors.model.commands import ForgetRun, WantAgain, WantedComplete, WantStop, WatchRelease, WatchStart
 from gpuyard.actors.model.commit import UpdateJob
@@ -24,15 +24,16 @@ from gpuyard.actors.model.events import (
 )
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.job import Job, JobEvent, Status
+from gpuyard.actors.model.orders import driver_of
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.shapes import Pool, pool_of
-from gpuyard.actors.model.yard import Yard, driver_of
+from gpuyard.actors.model.yard import Yard
 
 COMPLETED = "completed"
 LOST = "lost"
 GPU_FAULT = "gpu_fault"
 PROVIDER_DOWN = "provider_down"
-DRIVERS = (names.KEEPER, names.CLOUD)
+DRIVERS = (names.KEEPER, names.WORKERS, names.CLOUD)
 RETRIED_BY_DEFAULT = frozenset({LOST, GPU_FAULT, "requeue", "provider_error"})
 # Ends that no GPU is to blame for, whatever state it is in: the program, we or the host decided them.
 BLAMELESS = frozenset({COMPLETED, LOST, "cancelled", "timeout", "start_failed", "requeue"})
@@ -78,9 +79,11 @@ def started(yard: Yard, event: AttemptStarted, now: Now, out: Outbox) -> None:
 def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     """T7, T10, T11 or T12, with T8 where the GPUs are known to be empty, and the next T3: one commit."""
     attempt = yard.attempts.get(event.fence)
+    if attempt is not None and _of_another(attempt, event.host):
+        return
     if attempt is None or attempt.phase not in LIVE:
-        if yard.ours(event.fence):
-            out.tell(driver_of(event.host), ForgetRun(fence=event.fence, host=event.host))
+        if yard.ours(event.fence) or is_worker(event.host):
+            out.tell(driver_of(event.host), _forget(yard, event.fence, event.host))
         return
     job = yard.jobs[attempt.job_id]
     was_cancelled = job.cancel_requested
@@ -88,19 +91,30 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     _end_attempt(yard, attempt, event, now, out)
     _end_job(yard, job, attempt, event, now, out)
     _give_back(yard, attempt, now, out)
-    out.tell(driver_of(attempt.host), ForgetRun(fence=attempt.fence, host=attempt.host, cause=out.cause))
+    out.tell(driver_of(attempt.host), _forget(yard, attempt.fence, attempt.host, out.cause))
     yard.wake_people(job, now)
     if not was_cancelled:
         policy.lift_hold(yard)
     policy.start_what_may(yard, now, out)
 
 
+def _of_another(attempt: Attempt, host: str) -> bool:
+    """Is it a worker that speaks of the run of another host? It has no say in that."""
+    return is_worker(host) and attempt.host != host
+
+
+def _forget(yard: Yard, fence: int, host: str, cause: str = "") -> ForgetRun:
+    """The end of an attempt is known; while it holds a GPU, a worker has to go on reporting."""
+    return ForgetRun(fence=fence, host=host, released=fence not in yard.attempts, cause=cause)
+
+
 def _blamed(yard: Yard, attempt: Attempt, event: AttemptExited) -> AttemptExited:
     """The same end, but the GPU's fault when one of its GPUs has one now: a GPU with a fault is not handed out, so it
     came while the run was on it. The exit code stays the program's."""
-    if event.exit_class in BLAMELESS or attempt.host != LOCAL_HOST:
+    if event.exit_class in BLAMELESS:
         return event
-    facts = [fact for gpu in attempt.gpus if (fact := yard.ledger.facts.get(gpu.uuid)) is not None]
+    known = yard.ledger_of(attempt.host).facts
+    facts = [fact for gpu in attempt.gpus if (fact := known.get(gpu.uuid)) is not None]
     faults = [f"GPU {fact.index}: {fact.fault or 'missing'}" for fact in facts if fact.fault or fact.missing]
     if not faults:
         return event
@@ -202,9 +216,16 @@ def backoff(attempt: int) -> float:
 
 
 def _give_back(yard: Yard, attempt: Attempt, now: Now, out: Outbox) -> None:
-    """T8 at once where GPUs are known to be empty (none, or simulated); else once the allocator has looked.
+    """T8 at once where GPUs are known to be empty (none, or simulated), or their host is no more; else once the
+    allocator has looked. A worker looks by itself, and its registry says when.
 
     Simulated GPUs are told too: their load ends with the run."""
+    if is_worker(attempt.host):
+        if yard.hosts.is_gone(attempt.host) or yard.ledger_of(attempt.host).at_once:
+            yard.release(attempt.fence, (), now, out)
+        else:
+            yard.ledger_of(attempt.host).start_releasing(attempt.fence)
+        return
     if yard.ledger.at_once:
         yard.release(attempt.fence, (), now, out)
     elif attempt.gpus and attempt.host == LOCAL_HOST:
@@ -217,9 +238,12 @@ def _give_back(yard: Yard, attempt: Attempt, now: Now, out: Outbox) -> None:
 def emptied(yard: Yard, event: GpuEmptied, now: Now, out: Outbox) -> None:
     """T8: the GPUs of an ended attempt are empty. A hold of a live attempt is never touched."""
     attempt = yard.attempts.get(event.fence)
-    if attempt is not None and attempt.phase in LIVE:
+    if attempt is not None and (attempt.phase in LIVE or _of_another(attempt, event.host)):
         return
-    if yard.release(event.fence, event.uuids, now, out):
+    released = yard.release(event.fence, event.uuids, now, out)
+    if is_worker(event.host):
+        out.tell(driver_of(event.host), _forget(yard, event.fence, event.host, out.cause))
+    if released:
         policy.start_what_may(yard, now, out)
 
 
@@ -289,6 +313,10 @@ def _want(yard: Yard, driver: str, out: Outbox) -> None:
         if attempt.phase is Phase.STOPPING:
             reason = attempt.stop_reason or "cancelled"
             out.tell(driver, WantStop(fence=attempt.fence, host=attempt.host, reason=reason))
+    for attempt in yard.attempts.values() if driver == names.WORKERS else ():
+        if attempt.phase not in LIVE:
+            # It holds GPUs still: its worker shall say when they are empty, even if it has forgotten the run.
+            out.tell(driver, WantStop(fence=attempt.fence, host=attempt.host, reason="it has ended"))
     fences = tuple(attempt.fence for attempt in live)
     out.tell(driver, WantedComplete(fences=fences, owner=owner_of(yard.db_id)))
 

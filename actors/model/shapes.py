@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from gpuyard.actors.model.job import Job, Target
+from gpuyard.actors.model.labels import Wanted, wanted
 from gpuyard.actors.model.order import RankClass, rank_class
 
 
@@ -26,26 +27,29 @@ class Pool(StrEnum):
     CLOUD = "cloud"
 
 
+class Lane(NamedTuple):
+    """What a job asks of its pool, and with which rank.
+
+    `need` GPUs, each of at least `memory` bytes, out of `devices` (indices of local GPUs that the job insists on;
+    empty: out of all). `remote`: a worker may have it, if its labels match `labels`.
+    """
+
+    rank: RankClass
+    need: int
+    devices: tuple[int, ...]
+    memory: int
+    remote: bool
+    labels: Wanted
+    provider: str | None
+
+
 class Shape(NamedTuple):
-    """`need` GPUs out of `devices` (indices that the job insists on; empty: out of all)."""
+    """A lane of a pool, and whose limits bind."""
 
     pool: Pool
-    rank: RankClass
-    need: int
-    devices: tuple[int, ...]
+    lane: Lane
     user_id: int
     team_id: str | None
-    provider: str | None
-    labels: tuple[tuple[str, str], ...]
-
-
-class Lane(NamedTuple):
-    """What a shape asks of its pool, and with which rank."""
-
-    rank: RankClass
-    need: int
-    devices: tuple[int, ...]
-    provider: str | None
 
 
 Cause = tuple[str, str]
@@ -62,22 +66,26 @@ def pool_of(job: Job) -> Pool:
             return Pool.CPU if job.spec.is_cpu else Pool.GPU
 
 
-def shape_of(job: Job) -> Shape:
+def may_go_to_worker(job: Job) -> bool:
+    return job.spec.target in (Target.AUTO, Target.WORKER)
+
+
+def lane_of(job: Job) -> Lane:
     spec = job.spec
-    return Shape(
-        pool=pool_of(job),
+    remote = may_go_to_worker(job)
+    return Lane(
         rank=rank_class(job),
         need=spec.num_processes,
-        devices=tuple(sorted(spec.wanted_devices)),
-        user_id=job.user_id,
-        team_id=job.team_id,
+        devices=() if spec.target is Target.WORKER else tuple(sorted(spec.wanted_devices)),
+        memory=spec.gpu_memory,
+        remote=remote,
+        labels=wanted(spec.worker_labels) if remote else (),
         provider=spec.provider,
-        labels=tuple(sorted(spec.worker_labels.items())),
     )
 
 
-def lane_of(shape: Shape) -> Lane:
-    return Lane(shape.rank, shape.need, shape.devices, shape.provider)
+def shape_of(job: Job) -> Shape:
+    return Shape(pool_of(job), lane_of(job), job.user_id, job.team_id)
 
 
 class _Group:
@@ -185,4 +193,4 @@ class Shapes:
         head = group.head()
         if head is not None:
             lanes = self._lanes[group.shape.pool]
-            heappush(lanes.setdefault(lane_of(group.shape), []), (head.seq, group.shape))
+            heappush(lanes.setdefault(group.shape.lane, []), (head.seq, group.shape))

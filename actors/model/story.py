@@ -26,6 +26,9 @@ EVENTS: Final[dict[str, str]] = {
     "job_cancelled": "A job was cancelled and nothing of it runs; data of a run's end, if there was one.",
     "foreign_process_seen": "A process from outside the queue is on a GPU just handed out; data: GPU and pids.",
     "gpu_changed": "A GPU can be handed out again, or no longer; data: UUID, index and state.",
+    "worker_added": "A worker was enrolled, or is known again; data: its id, name and state.",
+    "worker_changed": "A worker came, fell silent or is drained; data: its id, name and state (online: idle or busy).",
+    "worker_removed": "A worker is no more; data: its id and name.",
     "limits_changed": "An admin changed limits; data: the changes.",
     "orphan_seen": "A run that this database does not know lives here; it is left alone. Data: fence, job and pid.",
 }

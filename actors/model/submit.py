@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gpuyard.actors.model import explain, gpu_words, policy, reviews
-from gpuyard.actors.model.attempt import LOCAL_HOST
+from gpuyard.actors.model import explain, gpu_words, place_on_workers, policy, reviews, worker_reasons
+from gpuyard.actors.model.attempt import is_worker
 from gpuyard.actors.model.clouds import DEFAULT_PROVIDER, Clouds
 from gpuyard.actors.model.commands import RecallKey, SubmitJob, SubmitJobs
 from gpuyard.actors.model.commit import RememberKey, StoredKey
@@ -13,9 +13,11 @@ from gpuyard.actors.model.errors import IdempotencyConflict, InvalidInput, NotAl
 from gpuyard.actors.model.job import Job, JobSpec, Status, Target
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
+from gpuyard.actors.model.place_on_workers import POOLS
 from gpuyard.actors.model.priority import ADMIN_ONLY_FROM, HIGHEST
 from gpuyard.actors.model.reasons import Reason, ReasonCode
-from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.reserve import among
+from gpuyard.actors.model.shapes import Pool, may_go_to_worker, pool_of
 from gpuyard.actors.model.views import JobAccepted, JobRefused
 from gpuyard.actors.model.yard import Yard
 
@@ -122,8 +124,9 @@ def _reasons(yard: Yard, job: Job, now: Now) -> list[Reason]:
 
 
 def _behind_the_hold(yard: Yard, job: Job, now: Now) -> list[Reason]:
-    """While `processing_held` stands: those who wait in the same pool would start first once it is lifted."""
-    if any(True for _ in yard.shapes.lanes(pool_of(job))):
+    """While `processing_held` stands: those who wait for the same hosts would start first once it is lifted."""
+    anywhere = may_go_to_worker(job) and len(yard.hosts)
+    if any(True for pool in (POOLS if anywhere else (pool_of(job),)) for _ in yard.shapes.lanes(pool)):
         position = len(yard.order) + 1
         text = f"{position - 1} waiting jobs start first once the queue is processed."
         return [Reason(code=ReasonCode.PROCESSING_HELD, text=text, unblock="gpuyard queue process")]
@@ -140,14 +143,13 @@ def _refusal(yard: Yard, command: SubmitJob) -> JobRefused | None:
             return JobRefused(
                 error="provider_not_configured", reason=f"The cloud provider {provider} takes no jobs: {why}."
             )
-    if pool_of_spec(command) is not Pool.GPU:
+        return None
+    most = _most_gpus(yard, spec)
+    if most is not None and spec.num_processes > most:
+        return JobRefused(error="too_big", reason=f"It asks for {gpu_words.asked(spec)}; no host has more than {most}.")
+    if pool_of_spec(command) is not Pool.GPU or (spec.target is Target.AUTO and len(yard.hosts)):
         return None
     total = len(yard.ledger.known)
-    if spec.num_processes > total:
-        return JobRefused(
-            error="too_big",
-            reason=f"It asks for {spec.num_processes} GPUs; no host has more than {total}.",
-        )
     unknown = [i for i in spec.wanted_devices if all(gpu.index != i for gpu in yard.ledger.known)]
     if len(spec.wanted_devices) - len(unknown) < spec.num_processes and unknown:
         gpu = yard.ledger.with_index(unknown[0])
@@ -156,6 +158,15 @@ def _refusal(yard: Yard, command: SubmitJob) -> JobRefused | None:
             there = f"GPU {unknown[0]} is {gpu_words.trouble(gpu)}"
         return JobRefused(error="unknown_device", reason=f"{there}; --any-gpu takes any.")
     return None
+
+
+def _most_gpus(yard: Yard, spec: JobSpec) -> int | None:
+    """The most GPUs of the memory asked for that one host has, of those where it may run; None when nobody knows."""
+    here = len(among(yard.ledger.known, (), spec.gpu_memory))
+    if spec.target is Target.LOCAL or (spec.target is Target.AUTO and not len(yard.hosts)):
+        return here
+    there = worker_reasons.largest(yard, spec.gpu_memory)
+    return there if there is None or spec.target is Target.WORKER else max(here, there)
 
 
 def pool_of_spec(command: SubmitJob) -> Pool:
@@ -196,12 +207,16 @@ def _priced(clouds: Clouds, spec: JobSpec) -> JobSpec:
 
 
 def _prediction(yard: Yard, job: Job, reasons: list[Reason], now: Now) -> JobAccepted:
-    gpus = None if reasons or pool_of(job) is not Pool.GPU else policy.place(yard, job, now)
+    place = None if reasons else place_on_workers.place(yard, job, now)
+    gpus = place.gpus if place is not None else None
+    if not reasons and place is None and pool_of(job) is Pool.GPU:
+        gpus = policy.place(yard, job, now)
     status = "blocked" if job.status is Status.BLOCKED else "queued" if reasons else "running"
     return JobAccepted(
         job_id=None,
         status=status,
         allocated_gpus=[gpu.index for gpu in gpus] if gpus is not None else None,
+        allocated_worker_id=place.host if place is not None else None,
         queue_position=len(yard.order) + 1 if status == "queued" else None,
         requires_approval=job.requires_approval,
         reason=reasons[0].text if reasons else None,
@@ -212,12 +227,11 @@ def _prediction(yard: Yard, job: Job, reasons: list[Reason], now: Now) -> JobAcc
 def accepted(yard: Yard, job: Job, now: Now, reasons: list[Reason], *, hit: bool = False) -> JobAccepted:
     """The answer for a job that is in the yard, as it stands now, and why it waits (nothing if it does not)."""
     attempt = yard.attempt_of.get(job.job_id)
-    local = attempt is None or attempt.host == LOCAL_HOST
     return JobAccepted(
         job_id=job.job_id,
         status="queued" if job.status is Status.PENDING else str(job.status),
         allocated_gpus=[gpu.index for gpu in attempt.gpus] if attempt is not None else None,
-        allocated_worker_id=None if local or attempt is None else attempt.host,
+        allocated_worker_id=attempt.host if attempt is not None and is_worker(attempt.host) else None,
         queue_position=yard.position(job, now),
         requires_approval=job.requires_approval,
         approval_id=job.approval_id,

@@ -16,12 +16,11 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.model import attempt as attempts, job as jobs, names, priority
+from gpuyard.actors.model import attempt as attempts, job as jobs, names, orders, priority
 from gpuyard.actors.model.approval_book import ApprovalBook
-from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef
-from gpuyard.actors.model.cloud_remote import token_of
+from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef, is_worker
 from gpuyard.actors.model.clouds import Clouds
-from gpuyard.actors.model.commands import RunSpec, WantRun, WatchStart
+from gpuyard.actors.model.commands import WantRun, WatchStart
 from gpuyard.actors.model.commit import (
     CloseHolds,
     EventRow,
@@ -34,10 +33,10 @@ from gpuyard.actors.model.commit import (
     UpdateAttempt,
     UpdateJob,
 )
-from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
 from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.hosts import Hosts
 from gpuyard.actors.model.ids import FENCE_BITS, make_fence
-from gpuyard.actors.model.job import Job, JobEvent, JobSpec, Status
+from gpuyard.actors.model.job import Job, JobEvent, Status
 from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.order import QueueOrder
@@ -46,19 +45,29 @@ from gpuyard.actors.model.shapes import Cause, Pool, Shapes, pool_of
 
 WAITS_KEPT = 100
 LIMITS_SETTING = "limits"
+LEASE_SECONDS = 1800.0
 
 
 class Yard:
-    """`new_job_id` gives unused ids; `default_limits` are those of a database that never changed any."""
+    """`new_job_id` gives unused ids; `default_limits` are those of a database that never changed any; `lease_seconds`
+    is what a job on a worker gets that names none."""
 
-    def __init__(self, snapshot: Snapshot, new_job_id: Callable[[], str], default_limits: Limits) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        new_job_id: Callable[[], str],
+        default_limits: Limits,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
         self.new_job_id = new_job_id
+        self.lease_seconds = lease_seconds
         self.db_id, self.db_epoch = snapshot.db_id, snapshot.db_epoch
         self.next_job, self.next_seq = snapshot.next_job, snapshot.next_seq
         self.next_event, self.next_fence = snapshot.next_event, snapshot.next_fence
         stored = snapshot.settings.get(LIMITS_SETTING) or {}
         self.limits = msgspec.convert({**msgspec.to_builtins(default_limits), **stored}, Limits)
         self.ledger = Ledger()
+        self.hosts = Hosts()
         self.jobs: dict[str, Job] = {}
         self.attempts: dict[int, Attempt] = {}
         self.attempt_of: dict[str, Attempt] = {}
@@ -92,11 +101,13 @@ class Yard:
             self.attempts[attempt.fence] = attempt
             if attempt.phase in LIVE:
                 self.attempt_of[attempt.job_id] = attempt
+                if is_worker(attempt.host):
+                    self.hosts.begin(attempt)
         for hold in snapshot.holds:
-            self.ledger.hold(hold)
+            self._hold(hold)
             holder = self.attempts.get(hold.fence)
             if holder is None or holder.phase not in LIVE:
-                self.ledger.start_releasing(hold.fence)
+                self.ledger_of(hold.host).start_releasing(hold.fence)
         for job in sorted(snapshot.jobs, key=lambda job: job.seq):
             self.jobs[job.job_id] = job
             self.active_by_user.setdefault(job.user_id, {})[job.job_id] = job
@@ -112,9 +123,11 @@ class Yard:
     def pool(self, job: Job) -> Pool:
         """Where a running job runs, or a pending one takes its turn."""
         attempt = self.attempt_of.get(job.job_id)
-        if attempt is not None and attempt.host != LOCAL_HOST and pool_of(job) is not Pool.CLOUD:
-            return Pool.WORKER
-        return pool_of(job)
+        return Pool.WORKER if attempt is not None and is_worker(attempt.host) else pool_of(job)
+
+    def ledger_of(self, host: str) -> Ledger:
+        """The ledger of this machine's GPUs, or of a worker's."""
+        return self.hosts.get(host).ledger if is_worker(host) else self.ledger
 
     def effective(self, job: Job, now: Now) -> int:
         return priority.effective(job, now.wall, self.limits.starvation_threshold_minutes)
@@ -216,29 +229,27 @@ class Yard:
         changes: dict[str, Any] = {} if job.wait_until is None else {"wait_until": None}
         self.change(job, out, JobEvent.ASSIGNED, **changes)
         out.row(InsertAttempt(msgspec.structs.replace(attempt)))
+        if is_worker(host):
+            self.hosts.begin(attempt)
         for gpu in gpus:
-            self.ledger.hold(Hold(host, gpu.uuid, gpu.index, fence, now.wall))
+            self._hold(Hold(host, gpu.uuid, gpu.index, fence, now.wall))
             out.row(OpenHold(host, gpu.uuid, gpu.index, fence, now.wall))
         indices = [gpu.index for gpu in gpus]
         out.row(self.event(out, now, "job_assigned", job, attempt=job.attempt, fence=fence, host=host, gpus=indices))
-        out.tell(driver_of(host), self.want_run(job, attempt, out.cause))
-        if gpus:
+        out.tell(orders.driver_of(host), self.want_run(job, attempt, out.cause))
+        if gpus and host == LOCAL_HOST:
             out.tell(names.GPUS, WatchStart(fence=fence, uuids=tuple(g.uuid for g in gpus), cause=out.cause))
         return attempt
 
+    def _hold(self, hold: Hold) -> None:
+        if is_worker(hold.host):
+            self.hosts.hold(hold)
+        else:
+            self.ledger.hold(hold)
+
     def want_run(self, job: Job, attempt: Attempt, cause: str = "", *, again: bool = False) -> WantRun:
         """What the driver of the attempt's host is told; `again` after a rebuild."""
-        return WantRun(
-            run=run_spec(job, attempt),
-            started=attempt.started_at is not None,
-            host=attempt.host,
-            token=token_of(self.db_id, attempt.fence),
-            asked_at=attempt.assigned_at,
-            again=again,
-            name=job.spec.name or "",
-            options=job.spec.provider_options,
-            cause=cause,
-        )
+        return orders.want_run(job, attempt, self.db_id, self.lease_seconds, cause, again=again)
 
     def step_attempt(
         self, attempt: Attempt, event: AttemptEvent, out: Outbox, *, lazy: bool = False, **changes: Any
@@ -251,17 +262,23 @@ class Yard:
         (out.lazy if lazy else out.rows).append(row)
         if attempt.phase not in LIVE:
             self.attempt_of.pop(attempt.job_id, None)
-            if not self.ledger.held_by(attempt.fence):
-                del self.attempts[attempt.fence]
+            if is_worker(attempt.host):
+                self.hosts.end(attempt)
+            self._forget_ended(attempt)
+
+    def _forget_ended(self, attempt: Attempt) -> None:
+        if attempt.phase not in LIVE and not self.ledger_of(attempt.host).held_by(attempt.fence):
+            self.attempts.pop(attempt.fence, None)
 
     def release(self, fence: int, uuids: tuple[str, ...], now: Now, out: Outbox) -> bool:
         """T8: close the holds of a fence; True when there were any."""
-        released = self.ledger.release(fence, uuids)
+        attempt = self.attempts.get(fence)
+        host = attempt.host if attempt is not None else LOCAL_HOST
+        released = self.hosts.release(host, fence, uuids) if is_worker(host) else self.ledger.release(fence, uuids)
         if released:
             out.row(CloseHolds(fence, now.wall, released))
-        attempt = self.attempts.get(fence)
-        if attempt is not None and attempt.phase not in LIVE and not self.ledger.held_by(fence):
-            del self.attempts[fence]
+        if attempt is not None:
+            self._forget_ended(attempt)
         return bool(released)
 
     # --- indices -----------------------------------------------------------------------------------------------
@@ -308,12 +325,13 @@ class Yard:
             self.call_at(first)
 
     def _count_running(self, job: Job, by: int) -> None:
-        pool = self.pool(job)
         if by > 0:
+            pool = self.pool(job)
             self.running[pool][job.job_id] = job
         else:
-            for members in self.running.values():
-                members.pop(job.job_id, None)
+            # Its attempt has ended by now: it counts where it was counted when it started.
+            pool = next(pool for pool, members in self.running.items() if job.job_id in members)
+            del self.running[pool][job.job_id]
         self.running_of_user[job.user_id] += by
         if pool is Pool.CLOUD:
             self.cloud_of_user[job.user_id] += by
@@ -354,33 +372,11 @@ class Yard:
                 wrong.append(f"counts[{status}] is {self.counts[status]}, not {len(members)}")
         if sum(len(members) for members in self.running.values()) != len(running):
             wrong.append("running jobs are not each in one pool")
-        for uuid, hold in self.ledger.holds.items():
-            if hold.fence not in self.attempts:
-                wrong.append(f"GPU {uuid} is held by the unknown fence {hold.fence}")
+        for ledger in (self.ledger, *(host.ledger for host in self.hosts.with_holds())):
+            for uuid, hold in ledger.holds.items():
+                if hold.fence not in self.attempts:
+                    wrong.append(f"GPU {uuid} of {hold.host} is held by the unknown fence {hold.fence}")
         used = sum(j.spec.num_processes for j in self.running[Pool.GPU].values())
         if used != self.local_gpus_used:
             wrong.append(f"{self.local_gpus_used} local GPUs counted as used, {used} are")
         return wrong
-
-
-def driver_of(host: str) -> str:
-    """The actor that makes runs on `host` live and end: the cloud's dispatcher, or the keeper of this machine."""
-    return names.CLOUD if host.startswith(CLOUD_HOST_PREFIX) else names.KEEPER
-
-
-def run_spec(job: Job, attempt: Attempt) -> RunSpec:
-    """What the keeper needs for this attempt."""
-    spec: JobSpec = job.spec
-    files = {spec.config_file: spec.config_text} if spec.config_file and spec.config_text is not None else {}
-    return RunSpec(
-        fence=attempt.fence,
-        job_id=job.job_id,
-        attempt=attempt.number,
-        argv=spec.argv,
-        cwd=spec.workdir,
-        env=spec.env,
-        files=files,
-        gpus=attempt.gpus,
-        num_processes=spec.num_processes,
-        time_limit=spec.time_limit,
-    )

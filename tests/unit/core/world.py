@@ -11,7 +11,7 @@ import msgspec
 
 from gpuyard.actors.model import cancel, change, policy, runs, submit
 from gpuyard.actors.model.approvals import Approval, ApprovalRule, Decision, RuleType
-from gpuyard.actors.model.attempt import LIVE, Attempt
+from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt
 from gpuyard.actors.model.clock import ManualClock, epoch, epoch_or_none, utc_day
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, SubmitJob, WantRun, WantStop, WatchRelease
 from gpuyard.actors.model.commit import (
@@ -31,8 +31,9 @@ from gpuyard.actors.model.commit import (
 )
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, GpuFacts, ProviderFacts
 from gpuyard.actors.model.gpu import GpuFact, GpuProcess
-from gpuyard.actors.model.job import ACTIVE, TERMINAL, Job, JobSpec
+from gpuyard.actors.model.job import ACTIVE, TERMINAL, Job, JobSpec, Target
 from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.model.orders import driver_of
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import OWNER, Viewer
 from gpuyard.actors.model.registers import AppendAudit, DropRecord, PutRecord
@@ -47,7 +48,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.attempts: dict[int, Attempt] = {}
-        self.holds: dict[str, Hold] = {}
+        self.holds: dict[tuple[str, str], Hold] = {}
         self.events: list[EventRow] = []
         self.settings: dict[str, Any] = {}
         self.keys: list[StoredKey] = []
@@ -79,12 +80,12 @@ class MemoryStore:
                 for field, value in changes.items():
                     setattr(attempt, field, value)
             case OpenHold(host, uuid, index, fence, at):
-                assert uuid not in self.holds, "a GPU is held twice"
-                self.holds[uuid] = Hold(host, uuid, index, fence, at)
+                assert (host, uuid) not in self.holds, "a GPU is held twice"
+                self.holds[host, uuid] = Hold(host, uuid, index, fence, at)
             case CloseHolds(fence, _, uuids):
-                for uuid, hold in list(self.holds.items()):
-                    if hold.fence == fence and (not uuids or uuid in uuids):
-                        del self.holds[uuid]
+                for key, hold in list(self.holds.items()):
+                    if hold.fence == fence and (not uuids or hold.uuid in uuids):
+                        del self.holds[key]
             case EventRow():
                 assert not self.events or row.id > self.events[-1].id, "event ids grow"
                 self.events.append(row)
@@ -182,9 +183,10 @@ class World:
         answer = decide(self.yard, self.now(), out)
         self.store.apply([*out.lazy, *out.rows])
         new = {row.attempt.fence for row in out.rows if isinstance(row, InsertAttempt)}
-        for _, message in out.tells:
+        for to, message in out.tells:
             match message:
                 case WantRun():
+                    assert to == driver_of(message.host)
                     self.live[message.run.fence] = message
                     self.started.append(message.run.job_id)
                     if message.run.fence in new:
@@ -204,6 +206,10 @@ class World:
             assert len(yard.running[Pool.CLOUD]) <= limits.max_concurrent
             return
         assert len(want.run.gpus) == job.spec.num_processes
+        if want.host != LOCAL_HOST:
+            self.check_start_elsewhere(want, job)
+            return
+        assert job.spec.target in (Target.AUTO, Target.LOCAL)
         if job.spec.is_cpu:
             assert len(yard.running[Pool.CPU]) <= limits.local_cpu_job_max_concurrent
             return
@@ -213,6 +219,9 @@ class World:
         assert all(self.facts[gpu.index].usable for gpu in want.run.gpus)
         if job.spec.wanted_devices:
             assert {gpu.index for gpu in want.run.gpus} <= set(job.spec.wanted_devices)
+
+    def check_start_elsewhere(self, want: WantRun, job: Job) -> None:
+        raise AssertionError(f"there is no host {want.host}")
 
     def restart(self) -> None:
         """The Scheduler forgets everything and reads the store again."""
