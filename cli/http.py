@@ -24,7 +24,7 @@ _EXITS = {401: ExitCode.NOT_ALLOWED, 403: ExitCode.NOT_ALLOWED, 404: ExitCode.NO
 _EXITS |= {400: ExitCode.USAGE, 413: ExitCode.USAGE, 415: ExitCode.USAGE, 422: ExitCode.USAGE, 431: ExitCode.USAGE}
 _EXITS |= {408: ExitCode.UNREACHABLE, 421: ExitCode.UNREACHABLE, 503: ExitCode.UNREACHABLE}
 _DO = {
-    401: "give a token: --token-file FILE, or GPUYARD_TOKEN in the environment",
+    401: "give a token: gpuyard login, --token-file FILE, or GPUYARD_TOKEN in the environment",
     403: "ask a lead or an admin",
     421: "use the name or address that the server was started with (--server URL, GPUYARD_SERVER)",
     429: "wait a moment and try again",
@@ -76,6 +76,10 @@ class Client:
         if self._parts.username or self._parts.password:
             raise _bad_url("(hidden)", "a password does not belong into a URL; use --token-file or GPUYARD_TOKEN")
 
+    def use(self, token: str | None) -> None:
+        """Ask with this token from now on."""
+        self._token = token
+
     def twin(self, timeout: float | None = None) -> Client:
         """Another client of the same server, with a connection of its own."""
         return Client(self.url, self._token, self.timeout if timeout is None else timeout)
@@ -97,6 +101,10 @@ class Client:
     def post(self, path: str, body: Any = None, *, query: Query | None = None, what: str = "", key: str = "") -> Any:
         """The answer of a command; with an idempotency `key` it is as safe to repeat as a question."""
         return self.request("POST", path, query=query, body=body, what=what, key=key, repeatable=bool(key))
+
+    def patch(self, path: str, body: Any, *, what: str = "") -> Any:
+        """The answer of a change; it says what shall be, so it is safe to repeat."""
+        return self.request("PATCH", path, body=body, what=what, repeatable=True)
 
     def delete(self, path: str, *, what: str = "") -> Any:
         return self.request("DELETE", path, what=what)

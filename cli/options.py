@@ -56,7 +56,7 @@ SHARED: dict[str, Callable[[F], F]] = {
         "--token-file",
         type=click.Path(dir_okay=False),
         metavar="FILE",
-        help="Read the token from FILE.  [or the token itself in GPUYARD_TOKEN]",
+        help="Read the token from FILE.  [or the token itself in GPUYARD_TOKEN, or `gpuyard login`]",
     ),
     "format": click.option(
         "--format",
@@ -131,18 +131,27 @@ def output_options(verb: F) -> F:
 
 def make_client(server: str | None, token_file: str | None, timeout: float = 30.0) -> Client:
     """The client for these options and the environment. Raises Failure."""
+    from gpuyard.cli.credentials import token_for
     from gpuyard.cli.exits import ExitCode, Failure
     from gpuyard.cli.http import Client
     from gpuyard.cli.terminal import say
 
     token = read_token(token_file) if token_file else os.environ.get("GPUYARD_TOKEN") or None
-    if token and (not token.isascii() or not token.isprintable() or " " in token):
+    if token and not is_token(token):
         source = f"the token in {token_file}" if token_file else "GPUYARD_TOKEN"
         raise Failure(f"{source} is not a token", "it has blanks or characters that no token has", "", ExitCode.USAGE)
     client = Client(server, token, timeout)
+    if token is None:
+        token = token_for(client.url)
+        client.use(token)
     if token and not client.is_secret:
         say(f"gpuyard: warning: the token travels unencrypted to {client.url}; use an https:// address")
     return client
+
+
+def is_token(text: str) -> bool:
+    """May `text` stand in a header as a token?"""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def read_token(name: str) -> str:

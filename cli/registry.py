@@ -40,14 +40,53 @@ QUEUE: Final = Family(
     },
 )
 
+USERS: Final = Family(
+    "Who may use this server, and at which level.",
+    {
+        "list": Verb("users:list_users", "The users, their levels and teams."),
+        "add": Verb("users:add", "Add a user; prints its first token once."),
+        "set-level": Verb("users:set_level", "Give a user another level."),
+        "edit": Verb("users:edit", "Change a user's name or team."),
+        "disable": Verb("users:disable", "Shut a user out."),
+        "enable": Verb("users:enable", "Let a user in again."),
+        "remove": Verb("users:remove", "Delete a user and its tokens."),
+    },
+)
+
+TEAMS: Final = Family(
+    "Teams, whom fair share counts together.",
+    {
+        "list": Verb("teams:list_teams", "The teams and who is in them."),
+        "add": Verb("teams:add", "Add a team."),
+        "rename": Verb("teams:rename", "Give a team another name."),
+        "remove": Verb("teams:remove", "Delete a team that nobody is in."),
+    },
+)
+
+TOKENS: Final = Family(
+    "Tokens: what opens this server, for whom and for what.",
+    {
+        "list": Verb("tokens:list_tokens", "Your tokens: what for, how long, when last used."),
+        "create": Verb("tokens:create", "Make a token; prints it once."),
+        "revoke": Verb("tokens:revoke", "Tokens open nothing any more, at once."),
+    },
+)
+
 ROOT: Final = Family(
     "Share GPUs between people and their training jobs.",
     {
         "server": Verb("server:server", "Start the server: queue, GPUs, HTTP."),
+        "worker": Verb("worker:worker", "Lend this machine's GPUs to a server elsewhere."),
         "demo": Verb("demo:demo", "See real trainings go through a queue of four simulated GPUs."),
         "run": Verb("run:run", "Run a command through the queue and end with its exit code."),
         "jobs": JOBS,
         "queue": QUEUE,
+        "users": USERS,
+        "teams": TEAMS,
+        "tokens": TOKENS,
+        "login": Verb("login:login", "Keep a token for this server."),
+        "logout": Verb("login:logout", "Forget the token kept for this server."),
+        "whoami": Verb("login:whoami", "Who you are here, and what your token is for."),
         "gpus": Verb("gpus:gpus", "The GPUs, who has them and why one is not handed out."),
         "status": Verb("status:status", "One screen: server, GPUs, queue."),
         "top": Verb("top:top", "A live view of GPUs, runs and queue."),
@@ -68,4 +107,3 @@ ROOT: Final = Family(
         "version": Verb("version:version", "The versions of this command and of the server."),
     },
 )
-        "worker": Verb("worker:worker", "Lend this machine's GPUs to a server elsewhere."),

@@ -15,7 +15,9 @@ Gpuyard = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No setting of the person who runs the tests, and none of their tokens."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     for name in ("GPUYARD_SERVER", "GPUYARD_TOKEN", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
