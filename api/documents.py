@@ -6,21 +6,22 @@ from typing import Any, Final
 
 import msgspec
 
-from gpuyard.actors.model import limits, views
-from gpuyard.api import answers, answers_people
+from gpuyard.actors.model import approvals, limits, views
+from gpuyard.api import answers, answers_people, answers_rules
 from gpuyard.api.examples import EXAMPLES
 
 PLACE: Final = "#/components/schemas/{name}"
 
 SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
     limits.Limits,
+    approvals.ApprovalRule,
     views.MyQueue,
     views.UserView,
     views.TeamView,
     views.TokenView,
     *(
         kind
-        for module in (answers, answers_people)
+        for module in (answers, answers_people, answers_rules)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
     ),
@@ -30,10 +31,12 @@ SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
 def components() -> dict[str, Any]:
     """The schemas of all answers, by name, without the tag that views carry on a link."""
     _, found = msgspec.json.schema_components(SHOWN, ref_template=PLACE)
-    for schema in found.values():
-        schema.get("properties", {}).pop("type", None)
-        if "type" in schema.get("required", []):
-            schema["required"] = [name for name in schema["required"] if name != "type"]
+    for name, schema in found.items():
+        # The tag that a view carries; a rule has a `type` of its own.
+        if schema.get("properties", {}).get("type", {}).get("enum") != [name]:
+            continue
+        del schema["properties"]["type"]
+        schema["required"] = [field for field in schema.get("required", ()) if field != "type"]
     return found
 
 

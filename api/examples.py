@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gpuyard.api.examples_people import PEOPLE
+from gpuyard.api.examples_rules import RULES
 
 JOB_ID: Final = "3k9w2m7q1x0d"
 
@@ -254,6 +255,7 @@ DESCRIPTION: Final[dict[str, Any]] = {
 # By operation id.
 EXAMPLES: Final[dict[str, Any]] = {
     **PEOPLE,
+    **RULES,
     "list_queue": {"entries": [RUNNING, ENTRY], "total": 2, "total_pending": 1, "total_running": 1},
     "queue_stats": STATS,
     "my_queue": MINE,

@@ -78,6 +78,16 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/api/cloud/jobs/{job_id}/logs/stream"): Rule.SEE,
     ("GET", "/api/cloud/jobs/{job_id}/events"): Rule.SEE,
     ("POST", "/api/cloud/jobs/submit"): Rule.VIEWER,
+    # approvals
+    ("GET", "/api/approvals"): Rule.VIEWER,
+    ("POST", "/api/approvals/{approval_id}/approve"): Rule.LEAD,
+    ("POST", "/api/approvals/{approval_id}/reject"): Rule.LEAD,
+    ("GET", "/api/approvals/rules"): Rule.VIEWER,
+    ("POST", "/api/approvals/rules"): Rule.ADMIN,
+    ("GET", "/api/approvals/rules/{rule_id}"): Rule.VIEWER,
+    ("PATCH", "/api/approvals/rules/{rule_id}"): Rule.ADMIN,
+    ("DELETE", "/api/approvals/rules/{rule_id}"): Rule.ADMIN,
+    ("POST", "/api/approvals/rules/{rule_id}/test"): Rule.ADMIN,
     # people
     ("GET", "/api/users"): Rule.LEAD,
     ("POST", "/api/users"): Rule.ADMIN,

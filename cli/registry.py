@@ -72,6 +72,25 @@ TOKENS: Final = Family(
     },
 )
 
+APPROVALS: Final = Family(
+    "Decide on jobs that wait for it, and say which do.",
+    {
+        "list": Verb("approvals:list_approvals", "What waits for an approval, and what was decided."),
+        "approve": Verb("approvals:approve", "Let a blocked job into the queue."),
+        "reject": Verb("approvals:reject", "Refuse a blocked job, and say why."),
+        "rules": Family(
+            "Which submits must be approved.",
+            {
+                "list": Verb("approvals_rules:list_rules", "The rules, in the order of looking."),
+                "add": Verb("approvals_rules:add", "A new rule for later submits."),
+                "set": Verb("approvals_rules:set_rule", "Change a rule."),
+                "remove": Verb("approvals_rules:remove", "Remove a rule."),
+                "test": Verb("approvals_rules:test_rule", "What a rule would have blocked of late."),
+            },
+        ),
+    },
+)
+
 ROOT: Final = Family(
     "Share GPUs between people and their training jobs.",
     {
@@ -81,6 +100,7 @@ ROOT: Final = Family(
         "run": Verb("run:run", "Run a command through the queue and end with its exit code."),
         "jobs": JOBS,
         "queue": QUEUE,
+        "approvals": APPROVALS,
         "users": USERS,
         "teams": TEAMS,
         "tokens": TOKENS,

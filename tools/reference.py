@@ -171,7 +171,7 @@ def bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         if "requestBody" not in about:
             continue
         schema = about["requestBody"]["content"]["application/json"]["schema"]
-        schema = schema.get("oneOf", [schema])[0]
+        schema = next(each for each in choices(schema) if each.get("type") != "null")
         if "$ref" in schema:
             schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         found.setdefault(schema["title"], ([], schema))[0].append(f"`{method} {path}`")

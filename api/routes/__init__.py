@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from gpuyard.api.routes import (
+    approvals,
     configs,
     events,
     gpus,
@@ -26,6 +27,7 @@ ROUTERS: list[APIRouter] = [
     events.router,
     queue.router,
     limits.router,
+    approvals.router,
     submit.router,
     jobs.router,
     logs.router,

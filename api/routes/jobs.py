@@ -19,6 +19,7 @@ from gpuyard.api import jobviews, lookup, submission
 from gpuyard.api.answers import BulkCancelled, Changed, JobList, NotCancelled, OneJob, Removed, Story, Submitted
 from gpuyard.api.deps import CoreDep, ViewerDep
 from gpuyard.api.responses import JsonResponse
+from gpuyard.api.routes.approvals import asked_by_author
 from gpuyard.api.routes.params import IdempotencyKey, JobId, Offset, StatusFilter, statuses
 from gpuyard.api.routes.twice import job_route
 from gpuyard.api.schemas.requests import CancelBody
@@ -108,7 +109,8 @@ async def retry_job(
         spec=msgspec.convert(record.spec, JobSpec),
         by=viewer,
         team_id=entry.team_id if viewer.is_admin or entry.team_id == viewer.team_id else None,
-        requires_approval=entry.requires_approval,
+        # What a rule asked for then is for the rules of today to ask for again.
+        requires_approval=entry.requires_approval and await asked_by_author(core, entry.approval_id),
         retry_of=entry.job_id,
         idempotency_key=key,
         digest=submission.digest("retry", entry.job_id) if key is not None else "",

@@ -53,6 +53,8 @@ from gpuyard.api.schemas.requests import PriorityBody
 
 router = APIRouter(prefix="/api/queue", tags=["queue"])
 
+Why = Annotated[str | None, Query(max_length=bounds.MAX_NAME, description="Why, for the record.")]
+
 
 @router.get("", operation_id="list_queue", responses=answer("list_queue", QueueList))
 async def list_queue(
@@ -184,9 +186,10 @@ async def cancel_waiting_job(core: CoreDep, viewer: ViewerDep, job_id: JobId) ->
 
 
 @router.post("/{job_id}/approve", operation_id="approve_job", responses=answer("approve_job", Changed))
-async def approve_job(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Response:
-    """Let a blocked job into the queue."""
-    return await _change(core, viewer, job_id, ApproveJob(job_id=job_id, by=viewer))
+async def approve_job(core: CoreDep, viewer: ViewerDep, job_id: JobId, reason: Why = None) -> Response:
+    """Let a blocked job into the queue (admins; leads where its approval says so)."""
+    words = "" if reason is None else _words(reason)
+    return await _change(core, viewer, job_id, ApproveJob(job_id=job_id, reason=words, by=viewer))
 
 
 @router.post("/{job_id}/reject", operation_id="reject_job", responses=answer("reject_job", Changed))
@@ -196,12 +199,15 @@ async def reject_job(
     job_id: JobId,
     reason: Annotated[str, Query(min_length=1, max_length=bounds.MAX_NAME)],
 ) -> Response:
-    """Refuse a blocked job; it fails with "Rejected: …"."""
+    """Refuse a blocked job; it fails with "Rejected: …". Who may is as for approving."""
+    return await _change(core, viewer, job_id, RejectJob(job_id=job_id, reason=_words(reason), by=viewer))
+
+
+def _words(reason: str) -> str:
     try:
-        words = bounds.name(reason)
+        return bounds.name(reason)
     except ValueError as error:
         raise InvalidInput(f"reason {error}", field="reason") from None
-    return await _change(core, viewer, job_id, RejectJob(job_id=job_id, reason=words, by=viewer))
 
 
 @router.post("/{job_id}/priority", operation_id="set_priority", responses=answer("set_priority", Reprioritised))

@@ -9,7 +9,8 @@ import pytest
 
 from gpuyard.actors.base import Directory
 from gpuyard.actors.model import limits, views
-from gpuyard.api import answers, answers_people
+from gpuyard.actors.model.approvals import ApprovalRule
+from gpuyard.api import answers, answers_people, answers_rules
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
 from gpuyard.api.documents import SHOWN
@@ -116,6 +117,15 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "list_tokens": answers_people.TokenList,
     "create_token": answers_people.TokenCreated,
     "revoke_token": views.TokenView,
+    "list_approvals": answers_rules.ApprovalList,
+    "approve": answers.Changed,
+    "reject": answers.Changed,
+    "list_rules": answers_rules.RuleList,
+    "add_rule": ApprovalRule,
+    "get_rule": ApprovalRule,
+    "change_rule": ApprovalRule,
+    "remove_rule": answers_rules.RuleGone,
+    "try_rule": answers_rules.RuleTried,
 }
 
 

@@ -20,6 +20,8 @@ server worker demo run gpus status top doctor version completion config/show db/
 db/import-simpletuner
 jobs/submit jobs/list jobs/get jobs/status jobs/why jobs/logs jobs/events jobs/wait jobs/cancel jobs/retry jobs/hold
 jobs/release jobs/priority jobs/delete jobs/purge jobs/approval
+approvals/list approvals/approve approvals/reject approvals/rules/list approvals/rules/add approvals/rules/set
+approvals/rules/remove approvals/rules/test
 queue/status queue/me queue/position queue/limits queue/process queue/cleanup
 """
 
