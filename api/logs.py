@@ -54,6 +54,14 @@ async def tail(core: Core, fence: int, lines: int | None) -> tuple[bytes, int, i
     return data[start:], offset + start, chunk.size
 
 
+async def before(core: Core, fence: int, end: int) -> tuple[bytes, int, int]:
+    """(data, its offset, the log's size): up to 64 KiB before byte `end`, from the start of a line on."""
+    start = max(0, end - PIECE)
+    chunk = await read(core, fence, start, end - start) if end > start else EMPTY
+    cut = chunk.data.find(b"\n") + 1 if start > 0 else 0
+    return chunk.data[cut:], start + cut, chunk.size
+
+
 class Follower:
     """Follows all attempts of one job (or one of them), and ends with it.
 

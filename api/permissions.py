@@ -101,6 +101,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/api/tokens"): Rule.ACCOUNT,
     ("POST", "/api/tokens"): Rule.ACCOUNT,
     ("DELETE", "/api/tokens/{token_id}"): Rule.ACCOUNT,
+    ("GET", "/api/audit"): Rule.ADMIN,
     # configs
     ("GET", "/api/configs"): Rule.VIEWER,
     ("GET", "/api/configs/{name}"): Rule.VIEWER,
@@ -120,6 +121,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/assets/ages.js"): Rule.PUBLIC,
     ("GET", "/assets/icon.svg"): Rule.PUBLIC,
     ("GET", "/assets/live.js"): Rule.PUBLIC,
+    ("GET", "/assets/log.js"): Rule.PUBLIC,
     ("GET", "/assets/morph.js"): Rule.PUBLIC,
     ("GET", "/assets/page.css"): Rule.PUBLIC,
     ("GET", "/assets/page.js"): Rule.PUBLIC,

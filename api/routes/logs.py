@@ -23,6 +23,7 @@ router = APIRouter(tags=["jobs"])
 
 Attempt = Annotated[int | None, Query(ge=1, le=1_000_000, description="Which attempt, from 1.")]
 Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last lines.")]
+Before = Annotated[int | None, Query(ge=0, le=2**53, description="Only what stands before this byte: 64 KiB at most.")]
 
 STREAM = """retry: 1000
 
@@ -36,12 +37,19 @@ data: completed
 
 @job_route(router, "GET", "/{job_id}/logs", "read_log", Logs)
 async def read_log(
-    core: CoreDep, viewer: ViewerDep, job_id: JobId, tail: Tail = None, attempt: Attempt = None
+    core: CoreDep, viewer: ViewerDep, job_id: JobId, tail: Tail = None, attempt: Attempt = None, before: Before = None
 ) -> Response:
-    """The end of the log of the last attempt, or of the one asked for: 64 KiB, or `tail` lines."""
+    """The end of the log of the last attempt, or of the one asked for: 64 KiB, or `tail` lines.
+
+    With `before` the piece in front of that byte instead: to page back through a long log.
+    """
     record = await lookup.stored(core, viewer, job_id)
     found = _attempt(record, attempt)
-    data, offset, size = await logs.tail(core, found.fence, tail) if found is not None else (b"", 0, 0)
+    data, offset, size = b"", 0, 0
+    if found is not None and before is not None:
+        data, offset, size = await logs.before(core, found.fence, before)
+    elif found is not None:
+        data, offset, size = await logs.tail(core, found.fence, tail)
     return JsonResponse(
         Logs(
             job_id=record.entry.job_id,

@@ -14,7 +14,6 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
-
 COPIED: Final = ("type", "http_version", "scheme", "client", "server")
 
 

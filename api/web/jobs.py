@@ -7,6 +7,7 @@ from gpuyard.api.web.inside import Refused
 from gpuyard.api.web.regions import Asked, Context, region
 
 PAGE = 50
+MOST_EVENTS = 200
 STATUSES = ("running", "pending", "blocked", "completed", "failed", "cancelled")
 
 
@@ -35,3 +36,10 @@ async def job(asked: Asked) -> Context:
         except Refused:
             pass  # it has ended between the two questions
     return {"job": found, "position": position}
+
+
+@region("job_story")
+async def job_story(asked: Asked) -> Context:
+    """Attempts and events, the newest last; what the job was told to run."""
+    job = (await asked.get(f"/api/jobs/{asked.params['id']}"))["job"]
+    return {"job": job, "events": job["events"][-MOST_EVENTS:]}

@@ -88,4 +88,4 @@ async def show_jobs(request: Request) -> Response:
 
 @router.get("/jobs/{job_id}")
 async def show_job(request: Request, job_id: str) -> Response:
-    return await _page(request, "job.html", f"Job {job_id}", ("job",), id=job_id)
+    return await _page(request, "job.html", f"Job {job_id}", ("job", "job_story"), id=job_id)

@@ -33,7 +33,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(asset=assets.address, symbol=words.symbol, title=words.title)
+    made.globals.update(asset=assets.address, symbol=words.symbol, title=words.title, command_line=words.command_line)
     made.filters.update(
         duration=words.duration, since=words.seconds_between, gpus=words.gpus, gib=words.gib, symbol=words.symbol
     )

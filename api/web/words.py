@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Final
 
 from gpuyard.actors.model.clock import epoch
@@ -84,6 +85,27 @@ def gib(value: float | None) -> str:
 
 def percent(part: float, whole: float) -> int:
     return round(100 * part / whole) if whole else 0
+
+
+def command_line(job: dict[str, Any]) -> str:
+    """What one types to submit such a job again.
+
+    >>> command_line({"config_name": "sdxl", "name": "my run", "num_processes": 2, "target": "auto", "command": []})
+    "gpuyard jobs submit sdxl --name 'my run' --num-processes 2"
+    """
+    words = ["gpuyard", "jobs", "submit"]
+    if job["config_name"]:
+        words.append(job["config_name"])
+    for field, flag in (("name", "--name"), ("num_processes", "--num-processes"), ("time_limit", "--time-limit")):
+        if job.get(field) is not None:
+            words += [flag, f"{job[field]:g}s" if field == "time_limit" else str(job[field])]
+    if job.get("device_ids"):
+        words += ["--device-ids", ",".join(map(str, job["device_ids"]))]
+    if job["target"] != "auto":
+        words += ["--target", job["target"]]
+    if not job["config_name"]:
+        words += ["--", *job["command"]]
+    return shlex.join(words)
 
 
 def title(entry: dict[str, Any]) -> str:

@@ -54,9 +54,44 @@ async function act(button) {
   }
 }
 
+// <form data-method data-address data-done>: its fields as the JSON body.
+async function submit(form) {
+  const body = {};
+  for (const field of form.elements) {
+    if (!field.name) continue;
+    if (field.type === "checkbox") body[field.name] = field.checked;
+    else if (field.type === "number") body[field.name] = field.value === "" ? null : Number(field.value);
+    else if (field.value !== "") body[field.name] = field.value;
+  }
+  try {
+    await call(form.dataset.method, form.dataset.address, body);
+    say(form.dataset.done ?? "Done");
+  } catch (error) {
+    say(error.message, true);
+  }
+  refresh();
+}
+
+async function copy(button) {
+  const text = document.getElementById(button.dataset.copy).textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied");
+  } catch {
+    say("The browser does not let pages copy here: mark the text and copy it by hand.", true);
+  }
+}
+
 export function listen() {
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-address]")) return;
+    event.preventDefault();
+    submit(event.target);
+  });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-address]");
     if (button) act(button);
+    const copied = event.target.closest("button[data-copy]");
+    if (copied) copy(copied);
   });
 }

@@ -2,6 +2,7 @@
 import { follow } from "./live.js";
 import { listen } from "./act.js";
 import { tick } from "./ages.js";
+import { show } from "./log.js";
 
 const THEMES = ["", "light", "dark"];
 
@@ -20,3 +21,4 @@ document.getElementById("theme").addEventListener("click", () => {
 listen();
 tick();
 follow();
+for (const card of document.querySelectorAll("[data-log]")) show(card);

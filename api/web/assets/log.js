@@ -1,0 +1,181 @@
+// The log of a job: its last lines, then what comes; earlier pieces on demand. However long it is, the page holds at
+// most MOST lines. Follows while the end is in view; scrolling up lets it be.
+const MOST = 10000;
+const FIRST = 1000;
+const COLOUR = /\x1b\[([0-9;]*)m/g;
+const OTHER = /\x1b(?:\[[0-9;?]*[A-Za-ln-z]|\][^\x07]*\x07|[()][A-Z0-9])/g;
+
+export function show(card) {
+  new Log(card);
+}
+
+class Log {
+  constructor(card) {
+    this.job = card.dataset.log;
+    this.box = card.querySelector("[data-log-lines]");
+    this.earlier = card.querySelector("[data-log-earlier]");
+    this.empty = card.querySelector("[data-log-empty]");
+    this.followButton = card.querySelector("[data-log-follow]");
+    this.select = card.querySelector("[data-log-attempt]");
+    this.search = card.querySelector("[data-log-search]");
+    this.found = card.querySelector("[data-log-found]");
+    this.waiting = [];
+    this.start = null; // byte offset of the first line that is shown
+    this.follows = true;
+    this.hit = -1;
+    this.box.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.earlier.addEventListener("click", () => this.back());
+    this.followButton.addEventListener("click", () => this.follow(!this.follows));
+    this.search.addEventListener("input", () => this.look(0));
+    this.search.addEventListener("keydown", (event) => event.key === "Enter" && this.look(1));
+    card.querySelector("[data-log-next]").addEventListener("click", () => this.look(1));
+    this.select.addEventListener("change", () => this.open(Number(this.select.value)));
+    document.addEventListener("changed", () => this.attempts());
+    this.attempts();
+  }
+
+  // The attempts that the page lists; the newest one is shown unless another was chosen.
+  attempts() {
+    const numbers = [...document.querySelectorAll("[data-attempt]")].map((row) => Number(row.dataset.attempt));
+    const newest = numbers.at(-1);
+    if (!newest || numbers.length === this.select.length) return;
+    const chosen = this.select.length && this.select.selectedIndex < this.select.length - 1;
+    for (const number of numbers.slice(this.select.length)) this.select.add(new Option(`${number}`, `${number}`));
+    if (!chosen) {
+      this.select.value = `${newest}`;
+      this.open(newest);
+    }
+  }
+
+  open(attempt) {
+    this.stream?.close();
+    for (const line of [...this.box.querySelectorAll(".line")]) line.remove();
+    this.attempt = attempt;
+    this.start = null;
+    this.earlier.hidden = true;
+    this.empty.hidden = false;
+    this.stream = new EventSource(`/api/jobs/${this.job}/logs/stream?attempt=${attempt}&tail=${FIRST}`);
+    this.stream.onmessage = (event) => this.add(event.data, Number(event.lastEventId));
+    this.stream.addEventListener("done", () => this.stream.close());
+  }
+
+  add(text, after) {
+    if (this.start === null) {
+      this.start = after - new TextEncoder().encode(text).length - 1;
+      this.earlier.hidden = this.start <= 0;
+    }
+    this.waiting.push([text, after]);
+    this.frame ??= requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.frame = undefined;
+    const lines = this.waiting.splice(0);
+    this.empty.hidden = true;
+    this.box.append(...lines.slice(-MOST).map(([text, after]) => line(text, after)));
+    const extra = this.box.childElementCount - 2 - MOST;
+    if (extra > 0 && this.follows) this.drop(extra);
+    if (this.follows) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  drop(count) {
+    let first = this.empty.nextElementSibling;
+    for (; count > 0 && first; count -= 1) {
+      const next = first.nextElementSibling;
+      this.start = Number(first.dataset.after);
+      first.remove();
+      first = next;
+    }
+    this.earlier.hidden = false;
+  }
+
+  async back() {
+    this.follow(false);
+    const address = `/api/jobs/${this.job}/logs?attempt=${this.attempt}&before=${this.start}`;
+    const answer = await fetch(address);
+    if (!answer.ok) return;
+    const piece = await answer.json();
+    const height = this.box.scrollHeight;
+    const texts = piece.logs.replace(/\n$/, "").split("\n");
+    this.empty.after(...(piece.logs ? texts.map((text) => line(text, piece.offset)) : []));
+    this.start = piece.offset;
+    this.earlier.hidden = piece.offset <= 0;
+    this.box.scrollTop += this.box.scrollHeight - height;
+  }
+
+  scrolled() {
+    const atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
+    if (atEnd !== this.follows) this.follow(atEnd, false);
+  }
+
+  follow(on, move = true) {
+    this.follows = on;
+    this.followButton.setAttribute("aria-pressed", String(on));
+    if (on && move) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  look(step) {
+    const wanted = this.search.value.toLowerCase();
+    const hits = [];
+    for (const element of this.box.querySelectorAll(".line")) {
+      const hit = wanted !== "" && element.textContent.toLowerCase().includes(wanted);
+      element.classList.toggle("hit", hit);
+      element.classList.remove("here");
+      if (hit) hits.push(element);
+    }
+    this.hit = hits.length ? (step ? (this.hit + step) % hits.length : hits.length - 1) : -1;
+    this.found.textContent = wanted ? (hits.length ? `${this.hit + 1} of ${hits.length}` : "not found") : "";
+    if (this.hit >= 0) {
+      this.follow(false);
+      hits[this.hit].classList.add("here");
+      hits[this.hit].scrollIntoView({ block: "center" });
+    }
+  }
+}
+
+// One line. What a progress bar wrote over is left out, colours become classes; nothing is ever read as HTML.
+export function line(text, after) {
+  const element = document.createElement("div");
+  element.className = "line";
+  element.dataset.after = `${after}`;
+  const shown = text.replace(/\r+$/, "");
+  const last = shown.slice(shown.lastIndexOf("\r") + 1).replace(OTHER, "");
+  if (!last.includes("\x1b")) {
+    element.textContent = last;
+    return element;
+  }
+  let classes = [];
+  let at = 0;
+  for (const match of last.matchAll(COLOUR)) {
+    put(element, last.slice(at, match.index), classes);
+    at = match.index + match[0].length;
+    classes = styled(classes, match[1]);
+  }
+  put(element, last.slice(at), classes);
+  return element;
+}
+
+function put(element, text, classes) {
+  if (!text) return;
+  if (!classes.length) {
+    element.append(text);
+    return;
+  }
+  const span = document.createElement("span");
+  span.className = classes.join(" ");
+  span.textContent = text;
+  element.append(span);
+}
+
+function styled(classes, codes) {
+  let now = classes;
+  for (const code of (codes || "0").split(";").map(Number)) {
+    if (code === 0) now = [];
+    else if (code === 1) now = [...now, "ansi-bold"];
+    else if (code === 39) now = now.filter((name) => !/^ansi-\d/.test(name));
+    else if (code >= 30 && code <= 37) now = [...now.filter((name) => !/^ansi-\d/.test(name)), `ansi-${code - 30}`];
+    else if (code >= 90 && code <= 97) now = [...now.filter((name) => !/^ansi-\d/.test(name)), `ansi-${code - 90}`];
+  }
+  return now;
+}
+
