@@ -15,6 +15,7 @@ log = logging.getLogger("gpuyard.cloud")
 
 SIMULATED: Final = "simulated"
 OURS: Final[dict[str, str]] = {
+    "slurm": "gpuyard.actors.cloud.slurm:Slurm",
     SIMULATED: "gpuyard.actors.cloud.simulated:Simulated",
 }
 

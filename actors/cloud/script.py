@@ -1,0 +1,53 @@
+"""An attempt as a shell script, for providers that run commands.
+
+The program gets what a keeper would give it: its files, its folder, its environment. Its exit code is written beside
+its log, so that it is known even where the provider has forgotten the job. No value is ever read by the shell: each is
+quoted.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from gpuyard.actors.model.cloud_remote import Order
+from gpuyard.actors.model.job import JOB_DIR
+
+EXIT = "exit"
+LOG = "log"
+
+
+def environment(order: Order, job_dir: str) -> dict[str, str]:
+    """What is added to the environment there. Which GPUs it sees is the provider's to say."""
+    spec = order.spec
+    return {
+        "PYTHONUNBUFFERED": "1",
+        **{name: value.replace(JOB_DIR, job_dir) for name, value in spec.env.items()},
+        "GPUYARD_JOB_ID": spec.job_id,
+        "GPUYARD_ATTEMPT": str(spec.attempt),
+        "GPUYARD_FENCE": str(spec.fence),
+        "GPUYARD_NUM_PROCESSES": str(spec.num_processes),
+        "GPUYARD_JOB_DIR": job_dir,
+    }
+
+
+def lines(order: Order, job_dir: str, record: str = "") -> list[str]:
+    """The script's lines after `#!/bin/sh`. `job_dir` is the job's own folder, kept over its attempts; with `record`
+    (a folder) the exit code is written there, by rename."""
+    spec, quote = order.spec, shlex.quote
+    made = [f"mkdir -p {quote(job_dir)} || exit 1", f"cd {quote(job_dir)} || exit 1"]
+    for name, text in spec.files.items():
+        made.append(f"printf %s {quote(text)} > {quote(name)} || exit 1")
+    made += [f"export {name}={quote(value)}" for name, value in environment(order, job_dir).items()]
+    if spec.cwd is not None:
+        made.append(f"cd {quote(spec.cwd)} || exit 1")
+    program = " ".join(quote(word) for word in spec.argv)
+    if not record:
+        return [*made, f"exec {program}"]
+    folder = quote(record)
+    return [
+        *made,
+        program,
+        "code=$?",
+        f"echo $code > {folder}/{EXIT}.new && mv {folder}/{EXIT}.new {folder}/{EXIT}",
+        "exit $code",
+    ]
