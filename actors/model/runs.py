@@ -23,6 +23,7 @@ from gpuyard.actors.model.events import (
     OrphanSeen,
 )
 from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.ids import fence_epoch
 from gpuyard.actors.model.job import Job, JobEvent, Status
 from gpuyard.actors.model.orders import driver_of
 from gpuyard.actors.model.outbox import Now, Outbox
@@ -49,8 +50,8 @@ def accepted(yard: Yard, event: AttemptAccepted, now: Now, out: Outbox) -> None:
         return
     yard.step_attempt(attempt, AttemptEvent.ACCEPTED, out, lazy=True)
     job = yard.jobs[attempt.job_id]
-    found = {"remote_id": event.remote_id, "url": event.url}
-    out.lazy.append(yard.event(out, now, "job_accepted", job, attempt=attempt.number, **found))
+    there = {"remote_id": event.remote_id, "url": event.url}
+    out.lazy.append(yard.event(out, now, "job_accepted", job, None, attempt=attempt.number, **there))
 
 
 def progressed(yard: Yard, event: AttemptProgress, now: Now, out: Outbox) -> None:
@@ -82,7 +83,7 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     if attempt is not None and _of_another(attempt, event.host):
         return
     if attempt is None or attempt.phase not in LIVE:
-        if yard.ours(event.fence) or is_worker(event.host):
+        if yard.ours(event.fence) or (is_worker(event.host) and fence_epoch(event.fence) < yard.db_epoch):
             out.tell(driver_of(event.host), _forget(yard, event.fence, event.host))
         return
     job = yard.jobs[attempt.job_id]
