@@ -28,7 +28,7 @@ async def jobs(asked: Asked) -> Context:
 
 @region("job")
 async def job(asked: Asked) -> Context:
-    found = (await asked.get(f"/api/jobs/{asked.params['id']}"))["job"]
+    found = (await asked.get(f"/api/jobs/{asked.params.get('id', '-')}"))["job"]
     position = None
     if found["status"] not in TERMINAL:
         try:
@@ -41,5 +41,5 @@ async def job(asked: Asked) -> Context:
 @region("job_story")
 async def job_story(asked: Asked) -> Context:
     """Attempts and events, the newest last; what the job was told to run."""
-    job = (await asked.get(f"/api/jobs/{asked.params['id']}"))["job"]
+    job = (await asked.get(f"/api/jobs/{asked.params.get('id', '-')}"))["job"]
     return {"job": job, "events": job["events"][-MOST_EVENTS:]}

@@ -24,7 +24,7 @@ def test_a_page_is_whole_and_carries_its_policy(yard: Yard, path: str) -> None:
     assert " style=" not in answer.text and "<style" not in answer.text
 
 
-@pytest.mark.parametrize("name", sorted(set(REGIONS) - {"job"}))
+@pytest.mark.parametrize("name", sorted(REGIONS))
 def test_a_region_alone_is_what_its_page_shows(yard: Yard, name: str) -> None:
     answer = yard.client.get(f"/ui/{name}")
     assert answer.status_code == 200 and "<html" not in answer.text
