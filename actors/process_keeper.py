@@ -7,7 +7,6 @@ keepers' files are the truth; nudges and pidfds only say when to look. Everythin
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import time
 from typing import Any
@@ -23,14 +22,15 @@ from gpuyard.actors.keeper.folders import Folders
 from gpuyard.actors.keeper.keeperless import Keeperless
 from gpuyard.actors.keeper.leases import Leases
 from gpuyard.actors.keeper.order import compose
+from gpuyard.actors.keeper.parcels import Parcels
 from gpuyard.actors.keeper.ports import Ports
 from gpuyard.actors.keeper.program import cgroup
 from gpuyard.actors.keeper.program.life import TOO_LATE
-from gpuyard.actors.keeper.run import Run, Stage, told, unheard_end, unseen
+from gpuyard.actors.keeper.run import Run, Stage, let_go, told, unheard_end, unseen
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.keeper.sockets import ask_to_stop
 from gpuyard.actors.keeper.tidy import STEP, Tidier
-from gpuyard.actors.keeper.timers import Look, MindLeases, StartZygote, Tidy
+from gpuyard.actors.keeper.timers import Look, MindLeases, ParcelCame, StartZygote, Tidy
 from gpuyard.actors.model import commands as c, names
 from gpuyard.actors.model.events import AttemptStarted, OrphanSeen, RunsAdopted
 from gpuyard.actors.model.message import Message, Tick
@@ -65,6 +65,8 @@ class ProcessKeeper(Actor):
             look=lambda run: self._look_in(run, 0.0),
         )
 
+        self._parcels = Parcels(context.ref(names.BLOBS), context.ref(context.name).tell)
+
     @property
     def crew(self) -> Crew:
         assert self._crew is not None, "made in started()"
@@ -92,7 +94,7 @@ class ProcessKeeper(Actor):
         if self._crew is not None:
             self._crew.close()
         for run in self._runs.values():
-            self._let_go(run)
+            let_go(run, self._descriptors)
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
@@ -120,6 +122,8 @@ class ProcessKeeper(Actor):
                 self._look(fence)
             case Tidy():
                 self._tidy()
+            case ParcelCame():
+                self._came(message)
             case MindLeases():
                 self._leases.mind(self._runs.values())
             case c.Ready():
@@ -149,10 +153,27 @@ class ProcessKeeper(Actor):
             return self._never(unseen(spec), "start_failed", str(error))
         order = compose(spec, self._settings, port, terms)
         run = self._runs[spec.fence] = unseen(spec)
-        run.order = order
         self._leases.ordered(run, terms)
-        self.crew.give(order)
+        if spec.sent:
+            self._parcels.fetch(spec, order)
+        else:
+            self._give(run, order)
         return run
+
+    def _give(self, run: Run, order: dict[str, Any]) -> None:
+        run.order = order
+        self._leases.note(run, order)
+        self.crew.give(order)
+
+    def _came(self, came: ParcelCame) -> None:
+        run = self._runs.get(came.fence)
+        if run is None or run.stage is not Stage.ORDERED or run.stop_reason is not None:
+            self._parcels.drop(came.fence)
+        elif came.error:
+            self._parcels.drop(came.fence)
+            self._never_now(run, "start_failed", f"file {came.name!r} could not be had: {came.error}")
+        elif (order := self._parcels.take(came)) is not None:
+            self._give(run, order)
 
     def _want_stop(self, fence: int, reason: str) -> None:
         run = self._known(fence) or self._runs.setdefault(fence, Run(fence=fence, stage=Stage.ORDERED))
@@ -228,7 +249,7 @@ class ProcessKeeper(Actor):
     def _lives(self, run: Run, record: news.RunRecord) -> None:
         if run.stage is Stage.ENDED or run.keeper is not None:
             return
-        self._let_go(run)
+        let_go(run, self._descriptors)
         self._runs[run.fence] = run
         run.stage, run.record, run.job_id = Stage.LIVE, record, record.job_id
         if not self.crew.is_at(run.fence):  # else its line tells when it is gone
@@ -256,7 +277,7 @@ class ProcessKeeper(Actor):
         run.stage, run.end, run.job_id = Stage.ENDED, told(record), record.job_id
         self._runs[run.fence] = run
         self._report(run)
-        self._let_go(run)
+        let_go(run, self._descriptors)
         self._ports.release(run.fence)
 
     def _report(self, run: Run) -> None:
@@ -294,7 +315,7 @@ class ProcessKeeper(Actor):
     def _without_keeper(self, run: Run, record: news.RunRecord | None) -> None:
         """Its keeper is gone, or has not yet written who it is."""
         if run.keeperless is None or (record is not None and run.record is None):
-            self._let_go(run)
+            let_go(run, self._descriptors)
             run.stage, run.record = Stage.KEEPERLESS, record
             run.keeperless = Keeperless(self._folders, str(self._settings.jobs), run.fence, record)
             if record is not None:
@@ -384,15 +405,3 @@ class ProcessKeeper(Actor):
         self._tidy_due = False
         if self._tidier.step():
             self._tidy_soon()
-
-    def _let_go(self, run: Run) -> None:
-        """Stop watching its processes."""
-        if run.keeper is not None:
-            self._descriptors.unwatch(run.keeper)
-            os.close(run.keeper)
-            run.keeper = None
-        if run.keeperless is not None:
-            if run.keeperless.program is not None:
-                self._descriptors.unwatch(run.keeperless.program)
-            run.keeperless.close()
-            run.keeperless = None

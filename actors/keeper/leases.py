@@ -10,6 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from gpuyard.actors.keeper import lease, processes
 from gpuyard.actors.keeper.folders import Folders
@@ -61,6 +62,13 @@ class Leases:
     def renew(self, run: Run | None, until: float | None) -> None:
         if run is not None and run.lease is not None and until is not None:
             run.lease.renew(self._folders.path(run.fence), until)
+            self.note(run, run.order)
+
+    @staticmethod
+    def note(run: Run, order: dict[str, Any] | None) -> None:
+        """An order that still waits is to be given with the lease as it is then."""
+        if run.lease is not None and order is not None:
+            order["lease"]["until"] = run.lease.until
 
     def keep(self, run: Run) -> None:
         """The run was found again, or was claimed since its lease was renewed."""

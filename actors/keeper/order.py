@@ -23,6 +23,7 @@ def compose(run: RunSpec, settings: KeeperSettings, port: int, lease: Terms | No
         "cwd": run.cwd,
         "env": environment.of_run(run, job_dir, port),
         "files": run.files,
+        "copies": {},
         "gpus": [gpu.uuid for gpu in run.gpus],
         "port": port,
         "job_dir": job_dir,

@@ -8,10 +8,12 @@ ended       No process is left, the end is known, and it is told until it is ack
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from gpuyard.actors.keeper.descriptors import Descriptors
 from gpuyard.actors.keeper.keeperless import Keeperless
 from gpuyard.actors.keeper.lease import Lease
 from gpuyard.actors.keeper.news import ExitRecord, RunRecord
@@ -77,3 +79,16 @@ def unheard_end(fence: int, job_id: str, exit_class: str, message: str, at: floa
         started_at=run.started_at if run else None,
         ended_at=at,
     )
+
+
+def let_go(run: Run, descriptors: Descriptors) -> None:
+    """Stop watching its processes."""
+    if run.keeper is not None:
+        descriptors.unwatch(run.keeper)
+        os.close(run.keeper)
+        run.keeper = None
+    if run.keeperless is not None:
+        if run.keeperless.program is not None:
+            descriptors.unwatch(run.keeperless.program)
+        run.keeperless.close()
+        run.keeperless = None

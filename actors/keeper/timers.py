@@ -1,6 +1,8 @@
-"""What ProcessKeeper reminds itself of, through timers of its own inbox."""
+"""What ProcessKeeper tells itself: through timers of its own inbox, or from another thread."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from gpuyard.actors.model.message import Message
 
@@ -21,3 +23,13 @@ class Tidy(Message, frozen=True, kw_only=True):
 
 class MindLeases(Message, frozen=True, kw_only=True):
     """A lease may have lapsed. From: the actor's own timer. Repeat: harmless."""
+
+
+class ParcelCame(Message, frozen=True, kw_only=True):
+    """A file of a run is here, or cannot be had (`error`). From: the thread that fetched it. Repeat: harmless."""
+
+    fence: int
+    order: dict[str, Any]
+    name: str
+    path: str
+    error: str = ""

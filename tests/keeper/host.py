@@ -61,6 +61,10 @@ class Host:
         ]
         self.tell_ping()
 
+    def also(self, ref: pykka.ActorRef[Any]) -> None:
+        """One more actor, stopped with the others."""
+        self._refs.append(ref)
+
     def shut_down(self) -> None:
         """As at a restart of the server: the runs go on."""
         for ref in reversed(self._refs):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 from gpuyard.actors.keeper.program.spare import Desk, Keeper
 
 # Everything a program may have inherited as "ignored" (Python ignores SIGPIPE, nohup SIGHUP) is set back.
 _ALL_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+# Bytes that are copied in one go.
+PIECE = 1 << 24
 
 
 class StartFailed(Exception):
@@ -26,6 +30,7 @@ def launch(order: dict[str, Any], keeper: Keeper, desk: Desk) -> int:
     except OSError as error:
         raise StartFailed(f"the job's folder {job_dir} could not be made: {error.strerror}") from None
     _write_files(job_dir, order["files"])
+    _copy_files(job_dir, order["copies"])
     _enter(order["cwd"] or job_dir)
     try:
         program = find_program(order["argv"], environment)
@@ -74,17 +79,31 @@ def _check_program(name: str, path: str) -> None:
 
 def _write_files(job_dir: str, files: dict[str, str]) -> None:
     for name, text in files.items():
-        path = os.path.normpath(f"{job_dir}/{name}")
-        if not path.startswith(job_dir + "/"):
-            raise StartFailed(f"file {name!r} would lie outside the job's folder")
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            # Aside and renamed: what lies there from an earlier attempt may be a link to somewhere else.
-            with open(path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
-            os.rename(path + ".new", path)
-        except (OSError, ValueError) as error:
-            raise StartFailed(f"file {name!r} could not be written: {_words(error)}") from None
+        with _made(job_dir, name) as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def _copy_files(job_dir: str, copies: dict[str, dict[str, Any]]) -> None:
+    for name, copy in copies.items():
+        with _made(job_dir, name, 0o777 if copy["executable"] else 0o666) as file, open(copy["path"], "rb") as source:
+            while os.sendfile(file.fileno(), source.fileno(), None, PIECE):
+                pass
+
+
+@contextlib.contextmanager
+def _made(job_dir: str, name: str, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """A file of the job's folder, to be written. Raises StartFailed."""
+    path = os.path.normpath(f"{job_dir}/{name}")
+    if not path.startswith(job_dir + "/"):
+        raise StartFailed(f"file {name!r} would lie outside the job's folder")
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        # Aside and renamed: what lies there from an earlier attempt may be a link to somewhere else.
+        with open(path + ".new", "wb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
+            yield file
+        os.rename(path + ".new", path)
+    except (OSError, ValueError) as error:
+        raise StartFailed(f"file {name!r} could not be written: {_words(error)}") from None
 
 
 def _enter(folder: str) -> None:

@@ -112,6 +112,7 @@ from gpuyard.actors.model.commands.runs import (
     WantStop as WantStop,
 )
 from gpuyard.actors.model.commands.store import (
+    SentFile as SentFile,
     Commit as Commit,
     GetCommitTimes as GetCommitTimes,
     LoadRegisters as LoadRegisters,

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from gpuyard.actors.model.attempt import LOCAL_HOST, GpuRef
 from gpuyard.actors.model.message import Message
+
+
+class SentFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that a job brings along: `blob` is its content (`actors/blobs`), `size` in bytes."""
+
+    blob: str
+    size: int
+    executable: bool = False
 
 
 class RunSpec(Message, frozen=True, kw_only=True):
@@ -13,7 +23,8 @@ class RunSpec(Message, frozen=True, kw_only=True):
 
     `argv` is a list, never a shell line. `cwd` None = the job's own folder. `env` is added to the cleaned
     environment of the server. `files` are written into the job's folder first (name → text). `gpus` are in the
-    order of CUDA_VISIBLE_DEVICES. `time_limit` in seconds.
+    order of CUDA_VISIBLE_DEVICES. `time_limit` in seconds. `sent` are files that are fetched and copied into the
+    job's folder first (name → file), on whatever host it runs.
     """
 
     fence: int
@@ -26,6 +37,7 @@ class RunSpec(Message, frozen=True, kw_only=True):
     gpus: tuple[GpuRef, ...] = ()
     num_processes: int = 0
     time_limit: float | None = None
+    sent: dict[str, SentFile] = {}
 
 
 class WantRun(Message, frozen=True, kw_only=True):
