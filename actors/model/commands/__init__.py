@@ -107,12 +107,12 @@ from gpuyard.actors.model.commands.runs import (
     PurgeRuns as PurgeRuns,
     RenewLeases as RenewLeases,
     RunSpec as RunSpec,
+    SentFile as SentFile,
     WantedComplete as WantedComplete,
     WantRun as WantRun,
     WantStop as WantStop,
 )
 from gpuyard.actors.model.commands.store import (
-    SentFile as SentFile,
     Commit as Commit,
     GetCommitTimes as GetCommitTimes,
     LoadRegisters as LoadRegisters,
