@@ -45,10 +45,10 @@ class Bulk(PeerServer):
         return bind.at(bind.port + 1 if bind.port else 0)
 
     def _opened(self) -> None:
-        self._gateway.tell(BulkOpen(port=self.port))
+        self._gateway.tell(BulkOpen(port=self._socket.port))
 
     def _ask(self, call: CallPeer, reply: Reply | None) -> Any:
-        if self._calls.open_to(self._route_to(call.user_id)) >= LOG_CALLS:
+        if self._calls.open_to(self._sessions.reach(call.user_id)) >= LOG_CALLS:
             self._tally.add(Cause.TOO_MANY_CALLS)
             raise Busy(f"{LOG_CALLS} pieces of logs of worker {call.user_id} are on their way: try again shortly")
         return super()._ask(call, reply)

@@ -86,19 +86,18 @@ class Gateway(PeerServer):
             log.error("a sync for worker %s can't be sent: %s", message.user_id, error)
             return
         if self._send(message.route, data) and not message.sync.refused:
-            self._reached_by[message.user_id] = message.route
+            self._sessions.prefer(message.user_id, message.route)
 
     def _greeting(self, session: ServerSession) -> wire.Greeted:
         return msgspec.structs.replace(super()._greeting(session), bulk_port=self._bulk_port)
 
     def _bulk_opened(self, port: int) -> None:
         """Workers are told anew where it listens."""
-        assert self._door is not None
         advertise = self._settings.advertise
         self._bulk_port = advertise.port + 1 if advertise and self._settings.bind.port else port
         if self._keys_came:
-            self._bulk.tell(AllowKeys(keys=self._door.keys))
-        for route, session in list(self._sessions.items()):
+            self._bulk.tell(AllowKeys(keys=self._keys))
+        for route, session in self._sessions:
             if session.may_send():
                 self._send(route, wire.pack(self._greeting(session)))
 

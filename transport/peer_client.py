@@ -274,8 +274,11 @@ class PeerClient(Actor):
         return LATER
 
     def _tell(self, call: TellPeer) -> None:
-        self._require_up()
-        self._send(self._calls.tell(call.to, call.message, wire.MAX_FRAME))
+        try:
+            self._require_up()
+            self._send(self._calls.tell(call.to, call.message, wire.MAX_FRAME))
+        except GpuyardError as error:
+            log.warning("%s to %s of the server was not sent: %s", type(call.message).__name__, call.to, error.detail)
 
     def _require_up(self) -> None:
         if not self.up:

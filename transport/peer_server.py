@@ -1,4 +1,4 @@
-"""What both sockets that workers connect to have in common: CURVE, the doorkeeper, sessions, calls in both directions.
+"""What both sockets that workers connect to have in common: the allow-list, sessions, calls in both directions.
 
 The actor owns its sockets inside its inbox, without a second thread. Their descriptors are edge-triggered: everything
 readable is read after every wake *and* after every send. Nothing a peer does ends the actor: it is counted (`Tally`)
@@ -11,8 +11,6 @@ What stays out of reach of a check here: libzmq collects all parts of a message 
 from __future__ import annotations
 
 import logging
-import struct
-from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -22,7 +20,7 @@ import zmq
 from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.inbox import FdReady
 from gpuyard.actors.model.commands import AllowKeys, CallPeer, GetGatewayStats, Ready, TellPeer
-from gpuyard.actors.model.errors import Busy, GpuyardError, InvalidInput, Unavailable
+from gpuyard.actors.model.errors import Busy, GpuyardError, Unavailable
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.views import GatewayStats
 from gpuyard.actors.model.wire import Heartbeat
@@ -32,26 +30,20 @@ from gpuyard.transport.calls_open import AnswersReady, AnswerTray, CallsOut
 from gpuyard.transport.causes import Cause, Tally
 from gpuyard.transport.endpoint import Endpoint
 from gpuyard.transport.keys import KeyPair
+from gpuyard.transport.server_socket import Sent, ServerSocket, property_of
 from gpuyard.transport.session import Allowance, PeerMisbehaved, ServerSession
-from gpuyard.transport.zap import DOMAIN, Doorkeeper
+from gpuyard.transport.session_table import SessionTable
 
 log = logging.getLogger("gpuyard.transport")
 
-# Frames that may wait for one peer, and parts that are read before other messages get their turn.
-HIGH_WATER: Final = 1_000
+# What is read before other messages get their turn.
 AT_ONCE: Final = 256
 SOON: Final = 0.001
-HANDSHAKE_MS: Final = 5_000
-LINGER_MS: Final = 200
-BACKLOG: Final = 1_024
-# Connections that one key may have: the newest count.
-SESSIONS_PER_KEY: Final = 8
 CALLS_PER_PEER: Final = 32
-_EVENT = struct.Struct("=HI")
 
 
 class ReadOn(Message, frozen=True, kw_only=True):
-    """More frames may wait in the socket. From: the actor itself. Repeat: harmless."""
+    """More may wait in the socket. From: the actor itself. Repeat: harmless."""
 
 
 class CallExpired(Message, frozen=True, kw_only=True):
@@ -89,10 +81,8 @@ class PeerServer(Actor):
         super().__init__(context)
         self._settings = settings
         self._tally = Tally()
-        self._sessions: dict[bytes, ServerSession] = {}
-        self._routes: dict[str, deque[bytes]] = {}
-        # Who is reached by which connection: the newest that greeted.
-        self._reached_by: dict[str, bytes] = {}
+        self._keys: dict[str, str] = {}
+        self._sessions = SessionTable()
         self._calls = CallsOut(self.ours)
         self._received = self._sent = 0
         # Where the reader stands inside a message.
@@ -102,69 +92,24 @@ class PeerServer(Actor):
     # --- life ---
 
     def started(self) -> None:
+        settings = self._settings
         self._tray = AnswerTray(self.actor_ref)
-        self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        self._door: Doorkeeper | None = None
-        self._socket: zmq.Socket[bytes] | None = None
-        self._monitor: zmq.Socket[bytes] | None = None
+        self._socket = ServerSocket(self._address(), settings.keys, settings.ping_seconds, self._tally)
         try:
-            # Before the socket listens: nobody is let in unasked.
-            self._door = Doorkeeper(self._zmq, self._tally)
-            self._socket = self._listen()
-            self._fds = [fd for fd in (self._door.fd, _fd(self._socket), _fd(self._monitor)) if fd >= 0]
-            for fd in self._fds:
+            for fd in self._socket.fds:
                 self.inbox.watch(fd)
+            self._opened()
+            self._look()
+            self._read()
         except BaseException:
-            self._close()
+            self._socket.close()
             raise
-        self._opened()
-        self._look()
-        self._read()
-
-    def _listen(self) -> zmq.Socket[bytes]:
-        """The bound socket. Raises InvalidInput when the address can't be had."""
-        bind, ping = self._address(), int(self._settings.ping_seconds * 1000)
-        self._socket = socket = self._zmq.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.CURVE_SERVER, 1)
-        socket.setsockopt(zmq.CURVE_SECRETKEY, self._settings.keys.secret.encode())
-        socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN.encode())
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_FRAME)
-        socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
-        socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, ping)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2 * ping)
-        socket.setsockopt(zmq.HEARTBEAT_TTL, 3 * ping)
-        socket.setsockopt(zmq.BACKLOG, BACKLOG)
-        socket.setsockopt(zmq.LINGER, LINGER_MS)
-        socket.setsockopt(zmq.IPV6, int(bind.ipv6))
-        self._monitor = socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED
-        )
-        try:
-            socket.bind(str(bind))
-        except zmq.ZMQError as error:
-            raise InvalidInput(f"workers can't be listened for on {bind}: {error}; take another --zmq-bind") from None
-        self.port = Endpoint.parse(socket.getsockopt_string(zmq.LAST_ENDPOINT)).port
-        return socket
 
     def stopped(self) -> None:
-        for fd in self._fds:
+        for fd in self._socket.fds:
             self.inbox.unwatch(fd)
-        self._close()
+        self._socket.close()
         self._calls.lose("the server is stopping: try again shortly")
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            if self._monitor is not None:
-                self._socket.disable_monitor()
-                self._monitor.close(linger=0)
-            self._socket.close()
-        if self._door is not None:
-            self._door.close()
-        self._zmq.term()
 
     # --- what a subclass adds ---
 
@@ -212,95 +157,66 @@ class PeerServer(Actor):
                 return self.unsupported(message)
 
     def _look(self) -> None:
-        """Who knocks, and who failed to; a bounded number of each."""
-        assert self._door is not None and self._monitor is not None
-        more = self._door.serve(AT_ONCE)
-        for _ in range(AT_ONCE):
-            try:
-                number, _ = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
-            except zmq.Again:
-                break
-            self._tally.add(Cause.ENDED if number == zmq.EVENT_DISCONNECTED else Cause.HANDSHAKE)
-        else:
-            more = True
-        if more:
+        """Who knocks, and who failed to; answers that wait."""
+        if self._socket.look(AT_ONCE):
             self.inbox.after(SOON, ReadOn())
         self._send_answers()
 
     def _stats(self) -> GatewayStats:
-        assert self._door is not None
         return GatewayStats(
             endpoint=str(self._advertised()),
-            sessions=sum(session.may_send() for session in self._sessions.values()),
-            allowed_keys=len(self._door.keys),
+            sessions=self._sessions.open(),
+            allowed_keys=len(self._keys),
             received=self._received,
             sent=self._sent,
             refused=self._tally.view(),
         )
 
     def _advertised(self) -> Endpoint:
-        return self._settings.advertise or self._settings.bind.at(self.port).reachable()
+        return self._settings.advertise or self._settings.bind.at(self._socket.port).reachable()
 
     # --- who may be here ---
 
     def _allow(self, keys: dict[str, str]) -> None:
         """The allow-list from now on; live connections of a key that has left it are cut at once."""
-        assert self._door is not None
-        self._door.keys = dict(keys)
-        for route, session in list(self._sessions.items()):
+        self._keys = self._socket.door.keys = dict(keys)
+        for route, session in self._sessions:
             user_id = keys.get(session.key)
             if user_id is None:
                 self._cut(route, session)
             elif user_id != session.user_id:
+                self._sessions.leave(route, session)
                 session.user_id = user_id
 
     def _cut(self, route: bytes, session: ServerSession) -> None:
         if session.may_send():
             self._send(route, wire.pack(wire.Declined(code=Cause.REVOKED, detail="this key is not valid any more")))
         session.cut()
-        self._unreachable(route, session)
+        self._sessions.leave(route, session)
+        self._lose_calls(route)
 
-    def _admit(self, route: bytes, key: str, user_id: str) -> ServerSession:
-        """A session for a connection that says its first word. The routing id proves nothing: the key is new, or the
-        id was another key's before."""
-        settings = self._settings
-        allowance = Allowance(settings.frames_per_second, settings.burst)
-        session = ServerSession(key, user_id, self.purpose, allowance)
-        before = self._sessions.get(route)
-        if before is not None:
-            self._forget(route, before)
-        self._sessions[route] = session
-        routes = self._routes.setdefault(key, deque())
-        routes.append(route)
-        if len(routes) > SESSIONS_PER_KEY:
-            self._forget(routes[0], self._sessions[routes[0]])
+    def _session(self, route: bytes, key: str, user_id: str) -> ServerSession:
+        """Of this connection; a new one when it says its first word."""
+        session = self._sessions.get(route)
+        if session is None or session.key != key:
+            allowance = Allowance(self._settings.frames_per_second, self._settings.burst)
+            session = ServerSession(key, user_id, self.purpose, allowance)
+            for lost in self._sessions.add(route, session):
+                self._lose_calls(lost)
         return session
 
-    def _forget(self, route: bytes, session: ServerSession) -> None:
-        del self._sessions[route]
-        routes = self._routes[session.key]
-        routes.remove(route)
-        if not routes:
-            del self._routes[session.key]
-        self._unreachable(route, session)
-
-    def _unreachable(self, route: bytes, session: ServerSession) -> None:
-        if self._reached_by.get(session.user_id) == route:
-            del self._reached_by[session.user_id]
-        self._calls.lose(f"{session.user_id} is not connected any more: try again shortly", route)
+    def _lose_calls(self, route: bytes) -> None:
+        self._calls.lose("the worker is not connected any more: try again when it is back", route)
 
     # --- receiving ---
 
     def _read(self) -> None:
         """Take what waits, a bounded number of parts."""
-        socket = self._socket
-        assert socket is not None
-        if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if not self._socket.waits():
             return
         for _ in range(AT_ONCE):
-            try:
-                part = socket.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            part = self._socket.receive()
+            if part is None:
                 return
             self._take(part)
         self.inbox.after(SOON, ReadOn())
@@ -324,15 +240,12 @@ class PeerServer(Actor):
                 self._hear(route, part)
 
     def _hear(self, route: bytes, part: zmq.Frame) -> None:
-        assert self._door is not None
-        key = _property(part, "User-Id")
-        user_id = self._door.keys.get(key)
+        key = property_of(part, "User-Id")
+        user_id = self._keys.get(key)
         if user_id is None:
             self._tally.add(Cause.REVOKED)
             return
-        session = self._sessions.get(route)
-        if session is None or session.key != key:
-            session = self._admit(route, key, user_id)
+        session = self._session(route, key, user_id)
         try:
             frame = session.receive(part.bytes, self.clock.monotonic())
         except PeerMisbehaved as error:
@@ -340,9 +253,9 @@ class PeerServer(Actor):
             return
         match frame:
             case Heartbeat():
-                self._beats(route, session, frame, _property(part, "Peer-Address"))
+                self._beats(route, session, frame, property_of(part, "Peer-Address"))
             case wire.Greet():
-                self._reached_by[user_id] = route
+                self._sessions.prefer(user_id, route)
                 self._send(route, wire.pack(self._greeting(session)))
             case codec.Answer():
                 if not self._calls.answered(route, frame):
@@ -360,29 +273,24 @@ class PeerServer(Actor):
 
     def _send(self, route: bytes, data: bytes) -> bool:
         """False when the peer is gone, or does not take it."""
-        assert self._socket is not None
-        try:
-            self._socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
-            self._socket.send(data, zmq.NOBLOCK)
-        except zmq.Again:
-            self._tally.add(Cause.SLOW)
-            return False
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            self._tally.add(Cause.MISROUTED)
-            if (session := self._sessions.get(route)) is not None:
-                self._forget(route, session)
-            return False
-        self._sent += 1
-        return True
+        match self._socket.send(route, data):
+            case Sent.YES:
+                self._sent += 1
+                return True
+            case Sent.SLOW:
+                self._tally.add(Cause.SLOW)
+            case Sent.GONE:
+                self._tally.add(Cause.MISROUTED)
+                if self._sessions.forget(route):
+                    self._lose_calls(route)
+        return False
 
     # --- calls ---
 
     def _ask(self, call: CallPeer, reply: Reply | None) -> Any:
         if reply is None:
             return self._tell(TellPeer(user_id=call.user_id, to=call.to, message=call.message))
-        route = self._route_to(call.user_id)
+        route = self._sessions.reach(call.user_id)
         number, frame = self._calls.ask(route, call.to, call.message, call.timeout, reply, wire.MAX_FRAME)
         self.inbox.after(call.timeout, CallExpired(number=number))
         if not self._send(route, frame):
@@ -390,14 +298,11 @@ class PeerServer(Actor):
         return LATER
 
     def _tell(self, call: TellPeer) -> None:
-        self._send(self._route_to(call.user_id), self._calls.tell(call.to, call.message, wire.MAX_FRAME))
-
-    def _route_to(self, user_id: str) -> bytes:
-        """Raises Unavailable."""
-        route = self._reached_by.get(user_id)
-        if route is None or not self._sessions[route].may_send():
-            raise Unavailable(f"worker {user_id} is not connected: try again when it is back")
-        return route
+        try:
+            self._send(self._sessions.reach(call.user_id), self._calls.tell(call.to, call.message, wire.MAX_FRAME))
+        except GpuyardError as error:
+            what = type(call.message).__name__
+            log.warning("%s to %s of worker %s was not sent: %s", what, call.to, call.user_id, error.detail)
 
     def _called(self, route: bytes, session: ServerSession, call: codec.Call) -> None:
         """A worker asks one of ours."""
@@ -427,15 +332,3 @@ class PeerServer(Actor):
             session.open_calls = max(0, session.open_calls - 1)
             if session.may_send():
                 self._send(route, frame)
-
-
-def _property(part: zmq.Frame, name: str) -> str:
-    """What libzmq knows of the connection a part came by; "" when it does not."""
-    try:
-        return str(part.get(name))
-    except zmq.ZMQError:
-        return ""
-
-
-def _fd(socket: zmq.Socket[bytes] | None) -> int:
-    return -1 if socket is None else int(socket.getsockopt(zmq.FD))

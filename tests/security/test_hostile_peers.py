@@ -28,7 +28,8 @@ from gpuyard.transport.endpoint import Endpoint
 from gpuyard.transport.gateway import Gateway
 from gpuyard.transport.keys import KeyPair
 from gpuyard.transport.peer_ref import PeerRef
-from gpuyard.transport.peer_server import CALLS_PER_PEER, SESSIONS_PER_KEY
+from gpuyard.transport.peer_server import CALLS_PER_PEER
+from gpuyard.transport.session_table import PER_KEY as SESSIONS_PER_KEY
 from gpuyard.transport.zap import DOMAIN, decide
 from tests.answering import Answering, cast
 from tests.hosts import SILENT, ServerHost, WorkerHost, beat, server_host, sync, worker_host
@@ -176,11 +177,11 @@ class HeadlessGateway(Gateway):
 
     def _handle(self, message: Message, reply: Reply | None) -> Any:
         if isinstance(message, Behead):
-            assert self._door is not None
-            self.inbox.unwatch(self._door.fd)
-            self._fds.remove(self._door.fd)
-            self._door.close()
-            self._door = Doorless(self._door.keys)
+            door, sockets = self._socket.door, self._socket
+            self.inbox.unwatch(door.fd)
+            sockets.fds = tuple(fd for fd in sockets.fds if fd != door.fd)
+            door.close()
+            sockets.door = Doorless(door.keys)
             return True
         return super()._handle(message, reply)
 

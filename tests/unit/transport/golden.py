@@ -14,10 +14,13 @@ from typing import Any
 
 import msgspec
 
+from gpuyard.actors.model import names
 from gpuyard.actors.model.commit import EventRow
-from gpuyard.transport import calls, codec
+from gpuyard.transport import calls, codec, wire_calls, wire_codec as wire
 from tests.unit.transport.samples import alternatives, sample
 
+WIRE_TABLES = [table for table in vars(wire_calls).values() if isinstance(table, calls.Table)]
+WIRE_CALLS = {message: kind for table in WIRE_TABLES for message, kind in table.answers().items()}
 FILE = Path(__file__).with_suffix(".json")
 
 
@@ -33,6 +36,18 @@ def frames() -> Iterator[tuple[str, bytes]]:
     yield "error", codec.pack(codec.Answer(id=41, code="not_found", detail="no such job", data={"job_id": "x"}))
     published = codec.Published(events=(sample(EventRow),), revision=41, missed=True)
     yield "Published", codec.pack(published)
+    yield from wire_frames()
+
+
+def wire_frames() -> Iterator[tuple[str, bytes]]:
+    """Everything that travels between hosts."""
+    for kind in (wire.Greet, wire.Heartbeat):
+        yield f"up {kind.__name__}", wire.pack(sample(kind))
+    for kind in (wire.Greeted, wire.Declined, wire.Sync):
+        yield f"down {kind.__name__}", wire.pack(sample(kind))
+    for message, kind in WIRE_CALLS.items():
+        yield f"wire-call {message.__name__}", codec.pack_call(41, "there", sample(message))
+        yield f"wire-answer {message.__name__}", codec.pack_value(41, alternatives(kind)[0])
 
 
 def content(name: str, frame: bytes) -> Any:
@@ -42,6 +57,8 @@ def content(name: str, frame: bytes) -> Any:
 
 def _said(name: str, frame: bytes) -> Any:
     kind, _, rest = name.partition(" ")
+    if kind in ("up", "down", "wire-call", "wire-answer"):
+        return _said_on_the_wire(kind, rest, frame)
     by_name = {message.__name__: message for message in calls.answers()}
     if kind == "call":
         call = codec.unpack_upward(frame)
@@ -57,6 +74,23 @@ def _said(name: str, frame: bytes) -> Any:
     envelope = msgspec.structs.asdict(codec.unpack_downward(frame))
     envelope.pop("value", None)
     return envelope
+
+
+def _said_on_the_wire(kind: str, name: str, frame: bytes) -> Any:
+    if kind == "up":
+        return wire.unpack_upward(frame)
+    if kind == "down":
+        return wire.unpack_downward(frame)
+    message = next(message for message in WIRE_CALLS if message.__name__ == name)
+    table = next(table for table in WIRE_TABLES if message in table.answers())
+    if kind == "wire-answer":
+        answer = wire.unpack_upward(frame)
+        assert isinstance(answer, codec.Answer)
+        return codec.value_of(answer, message, table)
+    call = wire.unpack_downward(frame)
+    assert isinstance(call, codec.Call)
+    to = next(to for to in vars(names).values() if isinstance(to, str) and message in table.allowed(to))
+    return codec.message_of(msgspec.structs.replace(call, to=to), table)
 
 
 def load() -> dict[str, dict[str, Any]]:
