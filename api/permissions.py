@@ -119,6 +119,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/ui/{name}"): Rule.VIEWER,
     ("GET", "/assets/act.js"): Rule.PUBLIC,
     ("GET", "/assets/ages.js"): Rule.PUBLIC,
+    ("GET", "/assets/bulk.js"): Rule.PUBLIC,
     ("GET", "/assets/icon.svg"): Rule.PUBLIC,
     ("GET", "/assets/live.js"): Rule.PUBLIC,
     ("GET", "/assets/log.js"): Rule.PUBLIC,

@@ -25,6 +25,9 @@ EVENTS: Final = "SELECT id, at, kind, job_id, user_id, who, data, cause, by_user
 EVENTS_AFTER: Final = f"{EVENTS} WHERE id > ? ORDER BY id LIMIT ?"
 EVENTS_OF: Final = f"{EVENTS} WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?"
 RUNS_PER_CONFIG: Final = 50
+FOUND: Final = (
+    "(instr(lower(coalesce(name, '') || char(10) || coalesce(config_name, '')), lower(?)) OR instr(job_id, lower(?)))"
+)
 PREFIX: Final = (
     "SELECT job_id FROM queue WHERE job_id >= ? AND job_id < ? AND (? IS NULL OR user_id = ?) ORDER BY job_id LIMIT 11"
 )
@@ -146,6 +149,9 @@ def _filter(query: ListJobs) -> tuple[str, tuple[Any, ...]]:
     if query.name is not None:
         terms.append("name = ?")
         values.append(query.name)
+    if query.search:
+        terms.append(FOUND)
+        values += [query.search, query.search]
     source = "queue"
     if query.finished_only:
         source, terms = "queue INDEXED BY queue_finished", ["completed_at IS NOT NULL", *terms]

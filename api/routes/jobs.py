@@ -40,6 +40,9 @@ async def list_jobs(
     user_id: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     target: Target | None = None,
     name: Annotated[str | None, Query(max_length=bounds.MAX_NAME)] = None,
+    search: Annotated[
+        str | None, Query(max_length=bounds.MAX_NAME, description="A piece of the id, name or config's name.")
+    ] = None,
 ) -> Response:
     """All jobs, newest first; your own unless you are a lead or admin."""
     wanted = statuses(status)
@@ -47,7 +50,9 @@ async def list_jobs(
         raise NotAllowed("you see your own jobs only: ask a lead or an admin")
     if not viewer.is_lead:
         user_id = viewer.user_id
-    question = ListJobs(statuses=wanted, user_id=user_id, target=target, name=name, limit=limit, offset=offset)
+    question = ListJobs(
+        statuses=wanted, user_id=user_id, target=target, name=name, search=search, limit=limit, offset=offset
+    )
     page: HistoryPage = await core.ask(names.HISTORY, question)
     records = await lookup.refreshed(core, page.records)
     now = time.time()

@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from gpuyard.actors.model.job import TERMINAL
 from gpuyard.api.web.inside import Refused
 from gpuyard.api.web.regions import Asked, Context, region
 
 PAGE = 50
 MOST_EVENTS = 200
+FILTERS = ("status", "all", "q")
 STATUSES = ("running", "pending", "blocked", "completed", "failed", "cancelled")
 
 
 @region("jobs")
 async def jobs(asked: Asked) -> Context:
-    """Active jobs in dispatch order; with a status (or `all=1`) ended ones too."""
-    chosen = [status for status in asked.params.get("status", "").split(",") if status in STATUSES]
-    offset = int(asked.params.get("offset", "0") or 0) if asked.params.get("offset", "0").isdecimal() else 0
-    page = await asked.get(
-        "/api/queue",
-        status=",".join(chosen) or None,
-        include_completed=asked.params.get("all") == "1",
-        limit=PAGE,
-        offset=offset,
-    )
-    return {"page": page, "chosen": chosen, "statuses": STATUSES, "offset": offset, "size": PAGE}
+    """Active jobs in dispatch order; with a status (or `all=1`) ended ones too. With `q` what that finds."""
+    params = asked.params
+    chosen = [status for status in params.get("status", "").split(",") if status in STATUSES]
+    offset = int(params["offset"]) if params.get("offset", "").isdecimal() else 0
+    search = params.get("q", "").strip()
+    if search:
+        status = ",".join(chosen) or None
+        found = await asked.get("/api/jobs", search=search, status=status, limit=PAGE, offset=offset)
+        entries, total = found["jobs"], found["total"]
+    else:
+        ended = params.get("all") == "1"
+        page = await asked.get(
+            "/api/queue", status=",".join(chosen) or None, include_completed=ended, limit=PAGE, offset=offset
+        )
+        entries, total = page["entries"], page["total"]
+    return {
+        "entries": entries,
+        "total": total,
+        "chosen": chosen,
+        "statuses": STATUSES,
+        "search": search,
+        "offset": offset,
+        "size": PAGE,
+        "link": Links({name: params[name] for name in FILTERS if params.get(name)}),
+    }
+
+
+class Links:
+    """Addresses of the same table with another filter: a None takes a filter out; the place starts anew."""
+
+    def __init__(self, filters: dict[str, str]) -> None:
+        self._filters = filters
+
+    def __call__(self, **changes: str | int | None) -> str:
+        kept = {**self._filters, **changes}
+        query = urlencode({name: value for name, value in kept.items() if value})
+        return f"/jobs?{query}" if query else "/jobs"
 
 
 @region("job")

@@ -8,7 +8,8 @@ from gpuyard.actors.model.message import Message
 class ListJobs(Message, frozen=True, kw_only=True):
     """A page of all jobs, newest first. From: Frontend. To: History. Reply: HistoryPage.
 
-    `statuses` empty = all; `user_id` None = all users; `target` and `name` filter when given; `finished_only`
+    `statuses` empty = all; `user_id` None = all users; `target` and `name` filter when given, `search` finds a piece of
+    the id, name or config's name, in any case; `finished_only`
     orders by completion, newest first (the tail of GET /api/queue). Repeat: harmless.
     """
 
@@ -16,6 +17,7 @@ class ListJobs(Message, frozen=True, kw_only=True):
     user_id: int | None = None
     target: str | None = None
     name: str | None = None
+    search: str | None = None
     finished_only: bool = False
     limit: int = 50
     offset: int = 0

@@ -71,3 +71,14 @@ def test_a_first_visit_is_light(yard: Yard) -> None:
     page = yard.client.get("/", headers={"Accept-Encoding": "gzip"})
     sizes = [len(assets.read(name).packed) for name in assets.NAMES]
     assert sum(sizes) + int(page.headers["content-length"]) < 40_000
+
+
+def test_the_table_finds_jobs_by_a_piece_of_their_name(yard: Yard) -> None:
+    for name in ("SDXL lora 7", "flux 100%_done", "other"):
+        yard.wait(yard.submit(name=name, num_processes=0)["job_id"])
+    for wanted, found in (("lora", ["SDXL lora 7"]), ("0%_d", ["flux 100%_done"]), ("LORA", ["SDXL lora 7"])):
+        jobs = yard.get("/api/jobs?search=" + wanted.replace("%", "%25"))["jobs"]
+        assert [job["name"] for job in jobs] == found
+    text = yard.client.get("/jobs?q=lora&status=completed").text
+    assert "SDXL lora 7" in text and "flux" not in text
+    assert 'href="/jobs?status=completed"' in text, "the search can be taken out alone"
