@@ -15,13 +15,22 @@ from gpuyard.actors.gpu.probe import GpuProbe, ProbeFailed
 from gpuyard.actors.gpu.settings import GpuSettings
 from gpuyard.actors.inbox import FdReady
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetGpuFacts, Ready, SetGpuAside, WatchGpus, WatchRelease, WatchStart
+from gpuyard.actors.model.commands import (
+    GetGpuFacts,
+    Ready,
+    Record,
+    SetGpuAside,
+    WatchGpus,
+    WatchRelease,
+    WatchStart,
+)
 from gpuyard.actors.model.errors import StoreFailed, Unavailable
 from gpuyard.actors.model.events import ForeignSeen, GpuEmptied, GpuFacts
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.gpu_reading import Reading
 from gpuyard.actors.model.gpu_watch import GpuWatch, Observation
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.registers import audit_line
 
 log = logging.getLogger("gpuyard.gpus")
 
@@ -159,6 +168,8 @@ class LocalGPUAllocator(Actor):
             asides.save(self._settings.data_dir, self._watch.asides)
         except OSError as error:
             raise StoreFailed(f"that GPU {message.uuid} is set aside could not be kept: {error}") from error
+        line = audit_line(message.by, self.clock.now(), f"gpu_{message.action}", f"GPU {message.uuid}", message.cause)
+        self.context.ref(names.STORE).tell(Record(rows=(line,), cause=message.cause))
         self._learn(self._watch.facts(self._unreachable))
         self._tell_facts()
         return True

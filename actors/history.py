@@ -17,6 +17,7 @@ from gpuyard.actors.model.commands import (
     GetPastSubmits,
     GetRunTimes,
     ListApprovals,
+    ListAudit,
     ListJobs,
     Ready,
 )
@@ -47,6 +48,8 @@ class History(Actor):
                 return self._reader.get_events(message)
             case GetLastEvent():
                 return self._reader.last_event()
+            case ListAudit():
+                return self._reader.audit(message)
             case GetRunTimes():
                 return self._reader.run_times(message.config_names)
             case ListApprovals():

@@ -312,7 +312,7 @@ class Scheduler(Actor):
         yard, out = self._ready_yard(), Outbox(message.cause)
         job_id: str | None = None
         if isinstance(message, c.DeleteJob):
-            change.delete(yard, message, out)
+            change.delete(yard, message, self._now(), out)
             job_id = message.job_id
         else:
             change.clean_up(yard, message, self._now(), out)

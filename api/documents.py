@@ -16,6 +16,7 @@ SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
     limits.Limits,
     approvals.ApprovalRule,
     views.MyQueue,
+    views.AuditEntry,
     views.UserView,
     views.TeamView,
     views.TokenView,

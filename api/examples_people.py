@@ -71,5 +71,6 @@ PEOPLE: Final[dict[str, Any]] = {
     "remove_team": {"id": "vision", "success": True},
     "list_tokens": {"tokens": [TOKEN]},
     "create_token": TOKEN | {"token": SECRET, "success": True},
+    "read_audit": {"entries": [AUDIT], "before": "a17e812"},
     "revoke_token": TOKEN | {"live": False, "revoked_at": "2026-11-22T02:05:00.000Z"},
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import click
 
+from gpuyard.actors.model import spreadsheet
 from gpuyard.cli import tables, terminal
 from gpuyard.cli.tables import Cell, Column, Table
 from gpuyard.cli.text import amount, clean, local_time
@@ -17,8 +17,6 @@ Format = Literal["table", "json", "jsonl", "csv"]
 Item = dict[str, Any]
 
 _MISSING = object()
-_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Output(NamedTuple):
@@ -60,7 +58,7 @@ def _walk(item: Any, parts: Sequence[str]) -> Any:
 def to_json(value: Any, indent: int | None = 2) -> str:
     """JSON that is readable and harmless: invisible, reordering and lone surrogate characters are escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return spreadsheet.escaped(text)
 
 
 def emit_list(
@@ -137,24 +135,12 @@ def flat(value: Any) -> str:
 
 
 def _emit_csv(items: Sequence[Item], names: Sequence[str]) -> None:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_csv_cell(name) for name in names])
-    for item in items:
-        writer.writerow([_csv_cell(pick(item, name)) for name in names])
-    click.echo(text.getvalue(), nl=False)
+    rows = [[_csv_value(pick(item, name)) for name in names] for item in items]
+    click.echo(spreadsheet.table(names, rows), nl=False)
 
 
-def _csv_cell(value: Any) -> str:
-    """A cell that a spreadsheet shows instead of running: text that begins like a formula gets a leading `'`."""
-    text = flat(value)
-    if isinstance(value, (int, float)):
-        return text
-    text = _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _csv_value(value: Any) -> str | int | float:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else flat(value)
 
 
 def _warn_of_unknown(items: Sequence[Item], names: Sequence[str]) -> None:

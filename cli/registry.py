@@ -106,6 +106,7 @@ ROOT: Final = Family(
         "tokens": TOKENS,
         "login": Verb("login:login", "Keep a token for this server."),
         "logout": Verb("login:logout", "Forget the token kept for this server."),
+        "audit": Verb("audit:audit", "Who did what, when: to jobs, people, limits, GPUs."),
         "whoami": Verb("login:whoami", "Who you are here, and what your token is for."),
         "gpus": Verb("gpus:gpus", "The GPUs, who has them and why one is not handed out."),
         "status": Verb("status:status", "One screen: server, GPUs, queue."),

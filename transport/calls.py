@@ -71,6 +71,7 @@ HISTORY: Calls = {
     c.GetJob: v.JobRecord,
     c.GetEvents: list[EventRow],
     c.GetRunTimes: dict[str, list[float]],
+    c.ListAudit: v.AuditPage,
     c.GetLastEvent: tuple[int, int],
     c.ListApprovals: v.ApprovalPage,
     c.GetApproval: v.ApprovalView,

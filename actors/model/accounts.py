@@ -18,7 +18,7 @@ import msgspec
 from gpuyard.actors.model.clock import epoch, iso, iso_or_none
 from gpuyard.actors.model.errors import NotAllowed, NotFound
 from gpuyard.actors.model.people import LEVELS, Level, Scope, Viewer
-from gpuyard.actors.model.registers import AppendAudit, PutRecord, RecordRow
+from gpuyard.actors.model.registers import PutRecord, RecordRow
 from gpuyard.actors.model.views import Credential, TeamView, TokenView, UserView
 
 USER, TEAM, TOKEN = "user", "team", "token"
@@ -135,20 +135,6 @@ def digest_of(token: str) -> str:
 def require_admin(by: Viewer, verb: str) -> None:
     if not by.is_admin:
         raise NotAllowed(f"only an admin may {verb}")
-
-
-def audit(by: Viewer, at: float, cause: str, action: str, subject: str, **detail: Any) -> AppendAudit:
-    return AppendAudit(
-        at=at,
-        action=action,
-        user_id=by.user_id,
-        username=by.username,
-        token_id=by.token_id,
-        address=by.address,
-        subject=subject,
-        detail=detail,
-        cause=cause,
-    )
 
 
 # --- rows and back -----------------------------------------------------------------------------------------------

@@ -13,14 +13,13 @@ from gpuyard.actors.model.accounts import (
     Accounts,
     Change,
     Team,
-    audit,
     require_admin,
     team_row,
     team_view,
 )
 from gpuyard.actors.model.commands import AddTeam, ChangeTeam, RemoveTeam
 from gpuyard.actors.model.errors import InvalidInput, WrongState
-from gpuyard.actors.model.registers import DropRecord
+from gpuyard.actors.model.registers import DropRecord, audit_line
 from gpuyard.actors.model.views import TeamView
 
 TEAM_ID: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -47,7 +46,7 @@ def add(accounts: Accounts, command: AddTeam, now: float) -> Change:
         raise InvalidInput(f"there are {MOST_TEAMS} teams: no more are possible", field="name")
     team = Team(id=team_id, name=name, created_at=now)
     after = accounts.with_teams(team)
-    line = audit(command.by, now, command.cause, "team_added", f"team {team_id}", name=name)
+    line = audit_line(command.by, now, "team_added", f"team {team_id}", command.cause, name=name)
     return Change(after, (team_row(team), line), team_view(after, team))
 
 
@@ -59,7 +58,7 @@ def change(accounts: Accounts, command: ChangeTeam, now: float) -> Change:
     if changed == team:
         return Change(accounts, (), team_view(accounts, team))
     after = accounts.with_teams(changed)
-    line = audit(command.by, now, command.cause, "team_changed", f"team {team.id}", name=changed.name)
+    line = audit_line(command.by, now, "team_changed", f"team {team.id}", command.cause, name=changed.name)
     return Change(after, (team_row(changed), line), team_view(after, changed))
 
 
@@ -73,7 +72,7 @@ def remove(accounts: Accounts, command: RemoveTeam, now: float) -> Change:
     after = msgspec.structs.replace(
         accounts, teams={id: other for id, other in accounts.teams.items() if id != team.id}
     )
-    line = audit(command.by, now, command.cause, "team_removed", f"team {team.id}", name=team.name)
+    line = audit_line(command.by, now, "team_removed", f"team {team.id}", command.cause, name=team.name)
     return Change(after, (DropRecord(TEAM, {"id": team.id}), line))
 
 

@@ -16,7 +16,6 @@ from gpuyard.actors.model.accounts import (
     NewSecret,
     Token,
     User,
-    audit,
     digest_of,
     token_row,
     token_view,
@@ -24,7 +23,7 @@ from gpuyard.actors.model.accounts import (
 from gpuyard.actors.model.commands import ListTokens, MakeToken, RevokeToken
 from gpuyard.actors.model.errors import InvalidInput, NotAllowed, NotFound, WrongState
 from gpuyard.actors.model.people import Scope
-from gpuyard.actors.model.registers import DropRecord, RecordRow
+from gpuyard.actors.model.registers import DropRecord, RecordRow, audit_line
 from gpuyard.actors.model.views import TokenMade, TokenView
 
 MOST_LIVE: Final = 100  # of one user
@@ -66,7 +65,9 @@ def create(accounts: Accounts, command: MakeToken, now: float, new_secret: NewSe
         created_by=by.user_id,
     )
     token = made.answer.token
-    line = audit(by, now, command.cause, "token_made", _subject(token), scopes=token.scopes, expires=token.expires_at)
+    line = audit_line(
+        by, now, "token_made", _subject(token), command.cause, scopes=token.scopes, expires=token.expires_at
+    )
     return Change(made.accounts, (*made.rows, line), made.answer)
 
 
@@ -116,7 +117,7 @@ def revoke(accounts: Accounts, command: RevokeToken, now: float) -> Change:
     if accounts.admits_an_admin(now) and not after.admits_an_admin(now):
         raise WrongState("it is the last token of all admins: make another one first (gpuyard tokens create)")
     view = token_view(after, revoked, now)
-    line = audit(by, now, command.cause, "token_revoked", _subject(view))
+    line = audit_line(by, now, "token_revoked", _subject(view), command.cause)
     return Change(after, (token_row(revoked), line), view)
 
 

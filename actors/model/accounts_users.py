@@ -17,7 +17,6 @@ from gpuyard.actors.model.accounts import (
     Change,
     NewSecret,
     User,
-    audit,
     require_admin,
     user_row,
     user_view,
@@ -26,7 +25,7 @@ from gpuyard.actors.model.accounts_tokens import make
 from gpuyard.actors.model.commands import AddUser, ChangeUser, ListUsers, RemoveUser
 from gpuyard.actors.model.errors import InvalidInput, NotAllowed, WrongState
 from gpuyard.actors.model.people import LEVELS, Level
-from gpuyard.actors.model.registers import DropRecord
+from gpuyard.actors.model.registers import DropRecord, audit_line
 from gpuyard.actors.model.views import UserAdded, UserView
 
 USERNAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
@@ -60,7 +59,9 @@ def add(accounts: Accounts, command: AddUser, now: float, new_secret: NewSecret)
         created_at=now,
         team_id=_team(accounts, command.team_id),
     )
-    line = audit(command.by, now, command.cause, "user_added", subject(user), level=command.level, team_id=user.team_id)
+    line = audit_line(
+        command.by, now, "user_added", subject(user), command.cause, level=command.level, team_id=user.team_id
+    )
     with_user = accounts.with_users(user)
     made = make(with_user, user, now, new_secret, name="first", created_by=command.by.user_id)
     answer = UserAdded(user=user_view(made.accounts, user, now), made=made.answer, first=first)
@@ -87,7 +88,7 @@ def change(accounts: Accounts, command: ChangeUser, now: float) -> Change:
         return Change(accounts, (), user_view(accounts, user, now))
     said = {name: getattr(command, name) for name in ("username", "level", "team_id", "disabled")}
     detail = {name: value for name, value in said.items() if value is not UNSET}
-    line = audit(command.by, now, command.cause, "user_changed", subject(user), **detail)
+    line = audit_line(command.by, now, "user_changed", subject(user), command.cause, **detail)
     return Change(after, (user_row(changed), line), user_view(after, changed, now))
 
 
@@ -105,7 +106,7 @@ def remove(accounts: Accounts, command: RemoveUser, now: float) -> Change:
     tokens = {id: token for id, token in accounts.tokens.items() if token.user_id != user.id}
     after = msgspec.structs.replace(accounts.with_users(gone), tokens=tokens)
     _require_admins(accounts, after, user, now)
-    line = audit(command.by, now, command.cause, "user_removed", subject(user))
+    line = audit_line(command.by, now, "user_removed", subject(user), command.cause)
     return Change(after, (DropRecord(TOKEN, {"user_id": user.id}), user_row(gone), line))
 
 

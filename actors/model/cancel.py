@@ -104,13 +104,13 @@ def _cancel(yard: Yard, job: Job, by: Viewer, now: Now, out: Outbox) -> None:
         if job.status is Status.BLOCKED:
             yard.book.close(job.approval_id, Decision.CANCELLED, now, out, by.username)
         yard.change(job, out, JobEvent.CANCELLED, completed_at=now.wall, exit_class="cancelled", error_message=words)
-        out.row(yard.event(out, now, "job_cancelled", job, by.username))
+        out.row(yard.event(out, now, "job_cancelled", job, by))
         return
     if not job.cancel_requested:
         attempt = yard.attempt_of[job.job_id]
         yard.change(job, out, cancel_requested=True)
         yard.step_attempt(attempt, AttemptEvent.STOP_ASKED, out, stop_reason=words)
-        out.row(yard.event(out, now, "job_stopping", job, by.username, attempt=attempt.number))
+        out.row(yard.event(out, now, "job_stopping", job, by, attempt=attempt.number))
         stop = WantStop(fence=attempt.fence, host=attempt.host, reason=words, cause=out.cause)
         out.tell(driver_of(attempt.host), stop)
         if holds_back(job):

@@ -39,7 +39,7 @@ def set_priority(yard: Yard, command: SetPriority, now: Now, out: Outbox) -> Pri
     before = yard.effective(job, now)
     yard.change(job, out, priority_override=command.priority)
     after = yard.effective(job, now)
-    out.row(yard.event(out, now, "priority_changed", job, command.by.username, before=before, after=after))
+    out.row(yard.event(out, now, "priority_changed", job, command.by, before=before, after=after))
     policy.process(yard, now, out)
     return PriorityChanged(
         job_id=job.job_id,
@@ -54,7 +54,7 @@ def hold(yard: Yard, command: HoldJob, now: Now, out: Outbox) -> JobChanged:
     job = _waiting(yard, command.job_id, command.by, "held")
     if not job.held:
         yard.change(job, out, held=True)
-        out.row(yard.event(out, now, "job_held", job, command.by.username))
+        out.row(yard.event(out, now, "job_held", job, command.by))
         # It may have kept GPUs from others.
         policy.start_what_may(yard, now, out)
     return _changed(yard, job)
@@ -65,7 +65,7 @@ def release(yard: Yard, command: ReleaseJob, now: Now, out: Outbox) -> JobChange
     job = _waiting(yard, command.job_id, command.by, "released")
     if job.held:
         yard.change(job, out, held=False)
-        out.row(yard.event(out, now, "job_released", job, command.by.username))
+        out.row(yard.event(out, now, "job_released", job, command.by))
     policy.process(yard, now, out)
     return _changed(yard, job)
 
@@ -76,7 +76,7 @@ def set_limits(yard: Yard, command: SetLimits, now: Now, out: Outbox) -> Limits:
     limits = changed(yard.limits, command.changes)
     yard.limits = limits
     out.row(PutSetting(LIMITS_SETTING, msgspec.to_builtins(limits)))
-    out.row(yard.event(out, now, "limits_changed", by=command.by.username, changes=dict(command.changes)))
+    out.row(yard.event(out, now, "limits_changed", by=command.by, changes=dict(command.changes)))
     yard.shapes.wake_all(now.wall)
     yard.watch_approvals()
     policy.process(yard, now, out)
@@ -86,15 +86,19 @@ def set_limits(yard: Yard, command: SetLimits, now: Now, out: Outbox) -> Limits:
 def process(yard: Yard, command: ProcessQueue, now: Now, out: Outbox) -> QueueProcessed:
     """Lift `processing_held` and start what may start. Raises NotAllowed."""
     _admin(command.by, "process the queue")
-    return QueueProcessed(job_ids=policy.process(yard, now, out))
+    job_ids = policy.process(yard, now, out)
+    out.row(yard.event(out, now, "queue_processed", by=command.by, started=len(job_ids)))
+    return QueueProcessed(job_ids=job_ids)
 
 
-def delete(yard: Yard, command: DeleteJob, out: Outbox) -> None:
+def delete(yard: Yard, command: DeleteJob, now: Now, out: Outbox) -> None:
     """Ask the store to delete one terminal job; `deleted` makes the answer. Raises WrongState, NotAllowed."""
     if command.job_id in yard.jobs:
         job = visible_job(yard, command.job_id, command.by)
         raise WrongState(f"job {job.job_id} is {job.status}: cancel it first", status=str(job.status))
-    out.row(DeleteJobRow(command.job_id))
+    told = yard.event(out, now, "job_deleted", by=command.by)
+    told = msgspec.structs.replace(told, job_id=command.job_id, user_id=command.user_id)
+    out.row(DeleteJobRow(command.job_id, told))
 
 
 def clean_up(yard: Yard, command: CleanUp, now: Now, out: Outbox) -> None:
@@ -103,7 +107,8 @@ def clean_up(yard: Yard, command: CleanUp, now: Now, out: Outbox) -> None:
     low, high = CLEANUP_DAYS
     if not low <= command.days <= high:
         raise InvalidInput(f"days must be from {low} to {high}", field="days")
-    out.row(DeleteFinished(now.wall - command.days * DAY))
+    told = yard.event(out, now, "queue_cleaned", by=command.by, days=command.days)
+    out.row(DeleteFinished(now.wall - command.days * DAY, event=told))
 
 
 def deleted(yard: Yard, result: Deleted, out: Outbox, job_id: str | None = None) -> JobsDeleted:

@@ -111,19 +111,22 @@ class AddUsage(msgspec.Struct, frozen=True, tag=True):
 
 
 class DeleteJobRow(msgspec.Struct, frozen=True, tag=True):
-    """Delete one terminal job with its attempts and holds. Result: Deleted."""
+    """Delete one terminal job with its attempts and holds; `event` is told if it was deleted. Result: Deleted."""
 
     job_id: str
+    event: EventRow | None = None
 
 
 class DeleteFinished(msgspec.Struct, frozen=True, tag=True):
     """Delete terminal jobs that ended before `before` (epoch seconds). Result: Deleted.
 
-    Jobs with an open hold stay. `limit` bounds how many go (the oldest first; None = all of them).
+    Jobs with an open hold stay. `limit` bounds how many go (the oldest first; None = all of them). `event` is told if
+    any went, and how many (data `deleted`).
     """
 
     before: float
     limit: int | None = None
+    event: EventRow | None = None
 
 
 Row = (

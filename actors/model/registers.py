@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from gpuyard.actors.model.people import Viewer
+
 
 class PutRecord(msgspec.Struct, frozen=True, tag=True):
     """Insert the row, or replace the columns in `values` of the row that has the same key.
@@ -43,6 +45,21 @@ class AppendAudit(msgspec.Struct, frozen=True, tag=True):
     subject: str = ""
     detail: dict[str, Any] = {}
     cause: str = ""
+
+
+def audit_line(by: Viewer, at: float, action: str, subject: str = "", cause: str = "", **detail: Any) -> AppendAudit:
+    """What `by` did, as a line of the audit. `subject` is what it was done to, `detail` never holds a secret."""
+    return AppendAudit(
+        at=at,
+        action=action,
+        user_id=by.user_id,
+        username=by.username,
+        token_id=by.token_id,
+        address=by.address,
+        subject=subject,
+        detail=detail,
+        cause=cause,
+    )
 
 
 RecordRow = PutRecord | DropRecord | AppendAudit

@@ -120,7 +120,7 @@ def approve(yard: Yard, command: ApproveJob, now: Now, out: Outbox) -> JobChange
     yard.book.close(job.approval_id, Decision.APPROVED, now, out, command.by.username, reason)
     yard.book.note_let_in(job.user_id, now, out)
     said = {"reason": reason} if reason else {}
-    out.row(yard.event(out, now, "job_approved", job, command.by.username, **said))
+    out.row(yard.event(out, now, "job_approved", job, command.by, **said))
     policy.process(yard, now, out)
     return _changed(yard, job)
 
@@ -133,7 +133,7 @@ def reject(yard: Yard, command: RejectJob, now: Now, out: Outbox) -> JobChanged:
     job = _decidable(yard, command.job_id, command.by)
     _fail(yard, job, f"Rejected: {reason}", "rejected", now, out)
     yard.book.close(job.approval_id, Decision.REJECTED, now, out, command.by.username, reason)
-    out.row(yard.event(out, now, "job_rejected", job, command.by.username, reason=reason))
+    out.row(yard.event(out, now, "job_rejected", job, command.by, reason=reason))
     return _changed(yard, job)
 
 

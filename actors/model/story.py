@@ -24,12 +24,15 @@ EVENTS: Final[dict[str, str]] = {
     "job_failed": "A run ended otherwise and is not tried again; data as for job_completed, and the message.",
     "job_requeued": "A run ended early and the job waits for its next attempt; data as for job_failed.",
     "job_cancelled": "A job was cancelled and nothing of it runs; data of a run's end, if there was one.",
+    "job_deleted": "An ended job was deleted, with its attempts and logs.",
     "foreign_process_seen": "A process from outside the queue is on a GPU just handed out; data: GPU and pids.",
     "gpu_changed": "A GPU can be handed out again, or no longer; data: UUID, index and state.",
     "worker_added": "A worker was enrolled, or is known again; data: its id, name and state.",
     "worker_changed": "A worker came, fell silent or is drained; data: its id, name and state (online: idle or busy).",
     "worker_removed": "A worker is no more; data: its id and name.",
     "limits_changed": "An admin changed limits; data: the changes.",
+    "queue_processed": "An admin had the queue processed; data: how many jobs started.",
+    "queue_cleaned": "An admin deleted jobs that ended long ago; data: days, and how many jobs.",
     "orphan_seen": "A run that this database does not know lives here; it is left alone. Data: fence, job and pid.",
 }
 

@@ -108,7 +108,7 @@ def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
     if approval is not None:
         job.approval_id = yard.book.file(job.job_id, approval, out)
         yard.watch_approvals()
-    yard.admit(job, now, out, command.by.username)
+    yard.admit(job, now, out, command.by)
     if approval is None:
         # It asks for work to start, which lifts a hold: whoever stands before it goes first.
         policy.process(yard, now, out)

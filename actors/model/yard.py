@@ -41,6 +41,7 @@ from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.order import QueueOrder
 from gpuyard.actors.model.outbox import Now, Outbox
+from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.shapes import Cause, Pool, Shapes, pool_of
 
 WAITS_KEPT = 100
@@ -152,17 +153,22 @@ class Yard:
 
     # --- events and jobs ---------------------------------------------------------------------------------------
 
-    def event(self, out: Outbox, now: Now, kind: str, job: Job | None = None, by: str = "", **data: Any) -> EventRow:
-        """A line of the story; the caller puts it into `rows` or `lazy`."""
+    def event(
+        self, out: Outbox, now: Now, kind: str, job: Job | None = None, by: Viewer | None = None, **data: Any
+    ) -> EventRow:
+        """A line of the story; the caller puts it into `rows` or `lazy`. `by` None: gpuyard did it by itself."""
         row = EventRow(
             id=self.next_event,
             at=now.wall,
             kind=kind,
             job_id=job.job_id if job else None,
             user_id=job.user_id if job else None,
-            by=by,
+            by=by.username if by else "",
             data=data,
             cause=out.cause,
+            by_user_id=by.user_id if by else None,
+            token_id=by.token_id if by else None,
+            address=by.address if by else "",
         )
         self.next_event += 1
         return row
@@ -173,7 +179,7 @@ class Yard:
         self.next_seq += 1
         return self.next_seq - 1, self.last_ranked_at
 
-    def admit(self, job: Job, now: Now, out: Outbox, by: str) -> None:
+    def admit(self, job: Job, now: Now, out: Outbox, by: Viewer) -> None:
         """T1: a new job, pending or blocked."""
         out.row(InsertJob(msgspec.structs.replace(job)))
         self.jobs[job.job_id] = job

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from gpuyard.actors.model.commands import GetEvents, ListApprovals, ListJobs, PastSubmit
+from gpuyard.actors.model.commands import GetEvents, ListApprovals, ListAudit, ListJobs, PastSubmit
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import StoreFailed
-from gpuyard.actors.model.views import ApprovalPage, ApprovalView, HistoryPage, JobRecord
-from gpuyard.actors.store import approvals, pages
+from gpuyard.actors.model.views import ApprovalPage, ApprovalView, AuditPage, HistoryPage, JobRecord
+from gpuyard.actors.store import approvals, audit, pages
 from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
@@ -52,6 +52,9 @@ class Reader:
 
     def last_event(self) -> tuple[int, int]:
         return self._ask(pages.last_event)
+
+    def audit(self, query: ListAudit) -> AuditPage:
+        return self._ask(lambda connection: audit.page(connection, query))
 
     def run_times(self, config_names: tuple[str, ...]) -> dict[str, list[float]]:
         return self._ask(lambda connection: pages.run_times(connection, config_names))

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, assert_never
 
+import msgspec
+
 from gpuyard.actors.model.attempt import LOCAL_HOST, Attempt
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commit import (
@@ -134,9 +136,9 @@ def _apply(connection: sqlite3.Connection, row: Row) -> Deleted | None:
         case PutRecord() | DropRecord() | AppendAudit():
             _record(connection, row)
         case DeleteJobRow():
-            return deletes.delete_job(connection, row.job_id)
+            return _told(connection, deletes.delete_job(connection, row.job_id), row.event)
         case DeleteFinished():
-            return deletes.delete_finished(connection, row.before, row.limit)
+            return _told(connection, deletes.delete_finished(connection, row.before, row.limit), row.event)
         case _:
             assert_never(row)
     return None
@@ -201,6 +203,14 @@ def _add_event(connection: sqlite3.Connection, row: EventRow) -> None:
         INSERT_EVENT,
         (row.id, iso(row.at), row.kind, *whose, *said, row.by_user_id, row.token_id, row.address),
     )
+
+
+def _told(connection: sqlite3.Connection, result: Deleted, event: EventRow | None) -> Deleted:
+    """What was deleted is told, in the same transaction; what was not is not."""
+    if event is not None and result.job_ids:
+        data = {**event.data, "deleted": len(result.job_ids)}
+        _add_event(connection, msgspec.structs.replace(event, data=data))
+    return result
 
 
 def _remember(connection: sqlite3.Connection, row: RememberKey) -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from gpuyard.api.routes import (
     approvals,
+    audit,
     configs,
     events,
     gpus,
@@ -35,6 +36,7 @@ ROUTERS: list[APIRouter] = [
     system.router,
     gpus.router,
     users.router,
+    audit.router,
     teams.router,
     tokens.router,
     assets.router,

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import GetGpus, SetGpuAside
 from gpuyard.actors.model.errors import NotFound
+from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.views import GpuPage, GpuView
 from gpuyard.api.answers import GpuAside
 from gpuyard.api.core import Core
-from gpuyard.api.deps import CoreDep
+from gpuyard.api.deps import CoreDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
 
@@ -24,29 +25,29 @@ Gpu = Annotated[str, Path(max_length=100, description="A device index, a UUID, o
 
 
 @router.post("/{gpu}/exclude", operation_id="exclude_gpu", responses=answer("exclude_gpu", GpuAside))
-async def exclude(core: CoreDep, gpu: Gpu) -> Response:
+async def exclude(core: CoreDep, viewer: ViewerDep, gpu: Gpu) -> Response:
     """Hand this GPU out no more; a run on it goes on. It stays so over restarts, until it is included."""
-    return await _set_aside(core, gpu, "exclude")
+    return await _set_aside(core, viewer, gpu, "exclude")
 
 
 @router.post("/{gpu}/include", operation_id="include_gpu", responses=answer("include_gpu", GpuAside))
-async def include(core: CoreDep, gpu: Gpu) -> Response:
+async def include(core: CoreDep, viewer: ViewerDep, gpu: Gpu) -> Response:
     """Hand this GPU out again, although it was excluded by hand or by the settings."""
-    return await _set_aside(core, gpu, "include")
+    return await _set_aside(core, viewer, gpu, "include")
 
 
 @router.post("/{gpu}/clear", operation_id="clear_gpu", responses=answer("clear_gpu", GpuAside))
-async def clear(core: CoreDep, gpu: Gpu) -> Response:
+async def clear(core: CoreDep, viewer: ViewerDep, gpu: Gpu) -> Response:
     """Take a quarantined GPU as it is: its faults are known, what lies in its memory is accepted.
 
     A GPU that the driver has lost stays missing.
     """
-    return await _set_aside(core, gpu, "clear")
+    return await _set_aside(core, viewer, gpu, "clear")
 
 
-async def _set_aside(core: Core, gpu: str, action: Literal["exclude", "include", "clear"]) -> Response:
+async def _set_aside(core: Core, viewer: Viewer, gpu: str, action: Literal["exclude", "include", "clear"]) -> Response:
     found = _named(await _gpus(core), gpu)
-    await core.ask(names.GPUS, SetGpuAside(uuid=found.fact.uuid, action=action))
+    await core.ask(names.GPUS, SetGpuAside(uuid=found.fact.uuid, action=action, by=viewer))
     now = _named(await _gpus(core), found.fact.uuid)
     return JsonResponse(GpuAside(uuid=now.fact.uuid, index=now.fact.index, state=now.state))
 

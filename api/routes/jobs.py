@@ -129,7 +129,7 @@ async def delete_job(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Respons
     """Delete a job that has ended, with its attempts and logs."""
     record = await lookup.stored(core, viewer, job_id)
     job_id = record.entry.job_id
-    await core.ask(names.SCHEDULER, DeleteJob(job_id=job_id, by=viewer))
+    await core.ask(names.SCHEDULER, DeleteJob(job_id=job_id, user_id=record.entry.user_id, by=viewer))
     return JsonResponse(Removed(job_id=job_id))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.people import OWNER, Viewer
 
 
 class WatchGpus(Message, frozen=True, kw_only=True):
@@ -49,8 +50,9 @@ class WatchStart(Message, frozen=True, kw_only=True):
 class SetGpuAside(Message, frozen=True, kw_only=True):
     """Exclude or clear a GPU by hand (also lifts a quarantine). From: Frontend. To: LocalGPUAllocator. Reply: True.
 
-    Repeat: harmless.
+    It stands in the audit. Repeat: harmless, but for a second line there.
     """
 
     uuid: str
     action: Literal["exclude", "include", "clear"]
+    by: Viewer = OWNER

@@ -46,6 +46,25 @@ class GetEvents(Message, frozen=True, kw_only=True):
     limit: int = 1000
 
 
+class ListAudit(Message, frozen=True, kw_only=True):
+    """What people did, newest first: lines of the audit and job events with somebody behind them, by time.
+
+    `before` is that of the page before, "" for the first; `user_id` and `username` say who did it, `actions` what,
+    `since` and `until` when (epoch seconds). A page may hold fewer than `limit` and go on all the same: each looks at a
+    bounded piece of the story. From: Frontend. To: History. Reply: AuditPage. Errors: InvalidInput (a `before` that was
+    never given out). Repeat: harmless.
+    """
+
+    before: str = ""
+    limit: int = 100
+    user_id: int | None = None
+    username: str | None = None
+    actions: tuple[str, ...] = ()
+    job_id: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
 class GetRunTimes(Message, frozen=True, kw_only=True):
     """Seconds that past completed runs of these configs took (at most 50 each, newest first). From: Frontend.
     To: History. Reply: dict config name → list of seconds. Repeat: harmless."""

@@ -140,10 +140,11 @@ class CleanUp(Message, frozen=True, kw_only=True):
 class DeleteJob(Message, frozen=True, kw_only=True):
     """Delete one terminal job with its attempts and logs. From: Frontend. To: Scheduler. Reply: JobsDeleted.
 
-    Errors: NotFound, NotAllowed, WrongState (not terminal). Repeat: NotFound.
+    `user_id` is whose it is, for the story. Errors: NotFound, NotAllowed, WrongState (not terminal). Repeat: NotFound.
     """
 
     job_id: str
+    user_id: int | None = None
     by: Viewer = OWNER
 
 

@@ -117,6 +117,7 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "list_tokens": answers_people.TokenList,
     "create_token": answers_people.TokenCreated,
     "revoke_token": views.TokenView,
+    "read_audit": answers_people.AuditList,
     "list_approvals": answers_rules.ApprovalList,
     "approve": answers.Changed,
     "reject": answers.Changed,
@@ -159,6 +160,7 @@ def _tagged(example: Any) -> Any:
         views.UserView,
         views.TeamView,
         views.TokenView,
+        views.AuditEntry,
     ):
         if set(kind.__struct_fields__) == set(found):
             return found | {"type": kind.__struct_config__.tag}
