@@ -18,8 +18,10 @@ from gpuyard.actors.model.errors import InvalidInput, NotAllowed
 from gpuyard.actors.model.job import JobSpec
 from gpuyard.actors.model.people import Level, Viewer
 from gpuyard.actors.model.views import JobAccepted, JobRefused
+from gpuyard.api import jobfiles
 from gpuyard.api.answers import Submitted
 from gpuyard.api.configs import ConfigFile, Configs, UnknownConfig
+from gpuyard.api.core import Core
 from gpuyard.api.schemas.submit import SubmitBody
 
 # Body fields that are JobSpec fields of the same name.
@@ -68,24 +70,37 @@ def _read(configs: Configs, wanted: set[str]) -> Found:
     return found
 
 
-def spec_of(body: SubmitBody, configs: Configs, found: Found) -> Wanted:
-    """What the body asks for; a config that is unknown or wrong is a refusal, not an error."""
+async def wanted_of(core: Core, body: SubmitBody, configs: Configs, found: Found) -> Wanted:
+    """What the body asks for, with the files that its config sends along."""
+    wanted, files = spec_of(body, configs, found)
+    if isinstance(wanted, JobRefused) or not files or body.config_name is None:
+        return wanted
+    file = found[body.config_name]
+    assert isinstance(file, ConfigFile), "a refusal has no files"
+    return await jobfiles.keep(core, wanted, file.folder, files, body.dry_run)
+
+
+def spec_of(body: SubmitBody, configs: Configs, found: Found) -> tuple[Wanted, tuple[str, ...]]:
+    """What the body asks for, and the names of the files to send along; a config that is unknown or wrong is a
+    refusal, not an error."""
     values: dict[str, Any] = {}
+    files: tuple[str, ...] = ()
     if body.config_name is not None:
         file = found[body.config_name]
         if isinstance(file, JobRefused):
-            return file
+            return file, ()
         said = configs.describe(file)
         problem = file.problem or (said.problems[0].text if said.problems else None)
         if problem is not None:
-            return JobRefused(error="invalid_config", reason=f"config {file.name}: {problem}")
+            return JobRefused(error="invalid_config", reason=f"config {file.name}: {problem}"), ()
         values = {
             **said.values,
             "config_hash": file.sha256,
             "config_file": f"config.{file.format}",
             "config_text": file.text,
         }
-    return JobSpec(**_merged(values, body))
+        files = values.pop("files", ())
+    return JobSpec(**_merged(values, body)), files
 
 
 def _merged(values: dict[str, Any], body: SubmitBody) -> dict[str, Any]:

@@ -8,6 +8,7 @@ that is valid UTF-8) and startable (no NUL, what `execve` takes).
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 import signal
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from gpuyard.actors.model import clock
 from gpuyard.actors.model.job import Target
+from gpuyard.actors.model.sent_file import MOST_FILES
 
 MAX_GPUS: Final = 1_024
 MAX_ARGS: Final = 4_096
@@ -120,6 +122,21 @@ def argv(value: object) -> tuple[str, ...]:
     if not words[0].strip():
         raise ValueError("must begin with the name of a program")
     return words
+
+
+def file_names(value: object) -> tuple[str, ...]:
+    """Files and folders to send along, relative to the config's own folder and below it."""
+    if not isinstance(value, list | tuple):
+        raise ValueError('must be a list of files and folders, such as ["train.py", "lib"]')
+    if len(value) > MOST_FILES:
+        raise ValueError(f"must have at most {MOST_FILES} entries")
+    names = []
+    for item in value:
+        name = posixpath.normpath(text(item, MAX_PATH))
+        if name.startswith(("/", "../")) or name in (".", ".."):
+            raise ValueError(f"must lie below the config's own folder, not {item!r}")
+        names.append(name)
+    return tuple(dict.fromkeys(names))
 
 
 def env(value: object) -> dict[str, str]:

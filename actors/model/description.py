@@ -37,6 +37,7 @@ CHECKS: Final[dict[str, Callable[[object], Any]]] = {
     "lease_seconds": duration.parse,
     "checkpoint_signal": bounds.signal_name,
     "metadata": bounds.metadata,
+    "files": bounds.file_names,
 }
 
 # Keys that a later release gives a meaning. Ignoring them would run a job at a time, or without a file, that its
@@ -44,7 +45,6 @@ CHECKS: Final[dict[str, Callable[[object], Any]]] = {
 LATER: Final = {
     "window": "queue windows are not part of this release: use not_before, or leave it out",
     "secrets": "job secrets are not part of this release: leave it out",
-    "files": "sending files to workers is not part of this release: leave it out",
 }
 
 
@@ -124,7 +124,14 @@ def _gpuyard(data: dict[str, Any], source: Source) -> Description:
     if "command" not in data:
         problems.insert(0, Problem("command", 'command is missing: say what to run, such as ["python", "train.py"]'))
     warnings = _warnings(values)
-    values["workdir"] = posixpath.normpath(posixpath.join(source.folder, values.get("workdir", ".")))
+    workdir = values.get("workdir", ".")
+    if values.get("files") and not posixpath.isabs(workdir):
+        # What it brings along lies in the job's own folder, as it lay beside the config.
+        values["workdir"] = None
+        if posixpath.normpath(workdir) != ".":
+            problems.append(Problem("workdir", "workdir must be absolute, or left out, when files are sent along"))
+    else:
+        values["workdir"] = posixpath.normpath(posixpath.join(source.folder, workdir))
     if "command" in values:
         values["argv"] = values.pop("command")
     return Description(kind="gpuyard", values=values, problems=tuple(problems), warnings=tuple(warnings))

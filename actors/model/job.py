@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from gpuyard.actors.model.errors import InvalidTransition
+from gpuyard.actors.model.sent_file import SentFile
 
 
 class Status(StrEnum):
@@ -80,6 +81,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     `time_limit` and `lease_seconds` are seconds, `not_before` epoch seconds, `config_hash` the SHA-256 of the
     config file at submit and `config_text` its content, which the run gets to see whatever happens to the file:
     under the name `config_file` in the job's own folder (RunSpec.files). `JOB_DIR` in a value of `env` names it.
+    `files` are copied into the job's own folder first (name → file), which then is the folder that it runs in.
     `provider_options` are for the cloud provider: `hardware` (for its price), and what it alone understands.
     """
 
@@ -108,6 +110,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     metadata: dict[str, Any] = {}
     provider_options: dict[str, Any] = {}
     gpu_memory_gb: float | None = None
+    files: dict[str, SentFile] = {}
 
     @property
     def gpu_memory(self) -> int:

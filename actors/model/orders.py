@@ -50,4 +50,5 @@ def _run_spec(job: Job, attempt: Attempt) -> RunSpec:
         gpus=attempt.gpus,
         num_processes=spec.num_processes,
         time_limit=spec.time_limit,
+        sent=spec.files,
     )

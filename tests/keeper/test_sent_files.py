@@ -8,10 +8,11 @@ from typing import Any
 from gpuyard.actors.base import LATER, Actor, Context, Reply, start
 from gpuyard.actors.keeper.program.lease import boottime
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import FetchBlob, RenewLeases, RunSpec, SentFile, WantRun
+from gpuyard.actors.model.commands import FetchBlob, RenewLeases, RunSpec, WantRun
 from gpuyard.actors.model.errors import NotFound
 from gpuyard.actors.model.events import AttemptExited
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.sent_file import SentFile
 from gpuyard.actors.model.views import BlobFetched
 from tests.keeper.host import Host
 from tests.support import eventually

@@ -55,7 +55,6 @@ from gpuyard.actors.model.commands.history import (
     GetJob as GetJob,
     GetLastEvent as GetLastEvent,
     GetRunTimes as GetRunTimes,
-    ListAudit as ListAudit,
     ListJobs as ListJobs,
     ReadLog as ReadLog,
 )
@@ -108,7 +107,6 @@ from gpuyard.actors.model.commands.runs import (
     PurgeRuns as PurgeRuns,
     RenewLeases as RenewLeases,
     RunSpec as RunSpec,
-    SentFile as SentFile,
     WantedComplete as WantedComplete,
     WantRun as WantRun,
     WantStop as WantStop,

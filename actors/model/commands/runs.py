@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from gpuyard.actors.model.attempt import LOCAL_HOST, GpuRef
 from gpuyard.actors.model.message import Message
-
-
-class SentFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A file that a job brings along: `blob` is its content (`actors/blobs`), `size` in bytes."""
-
-    blob: str
-    size: int
-    executable: bool = False
+from gpuyard.actors.model.sent_file import SentFile
 
 
 class RunSpec(Message, frozen=True, kw_only=True):

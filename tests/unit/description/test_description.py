@@ -117,7 +117,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("comand", ["a"], "'comand' is not a key of a job description: did you mean command?"),
     ("window", "22:00-07:00", "'window' is refused: queue windows are not part of this release"),
     ("secrets", ["hf"], "'secrets' is refused: job secrets are not part of this release"),
-    ("files", ["a"], "'files' is refused: sending files"),
+    ("files", "train.py", "files must be a list"),
+    ("files", ["/etc/passwd"], "files must lie below the config's own folder"),
+    ("files", ["lib/../../x"], "files must lie below the config's own folder"),
+    ("files", ["."], "files must lie below the config's own folder"),
+    ("files", ["x"] * 1_001, "files must have at most 1000 entries"),
 ]
 
 
