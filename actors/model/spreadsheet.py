@@ -1,7 +1,7 @@
 """Tables as CSV that a spreadsheet shows instead of running.
 
 What people name their jobs, users and tokens ends up in tables that others open: text that begins like a formula gets
-a leading `'`, and characters that nobody sees, or that turn the direction of text, are written as escapes.
+a leading `'`, and characters that nobody sees, end a row or turn the direction of text are written as escapes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Final
 
 Value = str | int | float | None
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# A lone carriage return ends a row for some readers, and `csv` would not quote it.
+UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def escaped(text: str) -> str:

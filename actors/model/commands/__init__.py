@@ -55,6 +55,7 @@ from gpuyard.actors.model.commands.history import (
     GetJob as GetJob,
     GetLastEvent as GetLastEvent,
     GetRunTimes as GetRunTimes,
+    ListAudit as ListAudit,
     ListJobs as ListJobs,
     ReadLog as ReadLog,
 )

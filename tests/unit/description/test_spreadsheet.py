@@ -13,10 +13,15 @@ from gpuyard.actors.model import spreadsheet
 
 @pytest.mark.parametrize(
     "text",
-    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "  +cmd|' /C calc'!A0", "\uff1d1", "\uff20x"],
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\n=1", "  +cmd|' /C calc'!A0", "\uff1d1", "\uff20x"],
 )
 def test_formulas_are_text(text: str) -> None:
     assert spreadsheet.cell(text) == "'" + text
+
+
+def test_nothing_ends_a_row_but_its_end() -> None:
+    assert spreadsheet.cell("\r=1") == "\\u000d=1"
+    assert spreadsheet.table(["a"], [["x\r=1\ny"]]) == 'a\n"x\\u000d=1\ny"\n'
 
 
 def test_plain_values_stay_what_they_are() -> None:
