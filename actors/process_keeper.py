@@ -65,7 +65,7 @@ class ProcessKeeper(Actor):
             look=lambda run: self._look_in(run, 0.0),
         )
 
-        self._parcels = Parcels(context.ref(names.BLOBS), context.ref(context.name).tell)
+        self._parcels = Parcels(context.ref(names.BLOBS), context.ref(context.name).tell, self.inbox.after)
 
     @property
     def crew(self) -> Crew:
@@ -169,7 +169,9 @@ class ProcessKeeper(Actor):
         run = self._runs.get(came.fence)
         if run is None or run.stage is not Stage.ORDERED or run.stop_reason is not None:
             self._parcels.drop(came.fence)
-        elif came.error:
+        elif came.busy:
+            self._parcels.wait(came)
+        elif came.error and not came.again:
             self._parcels.drop(came.fence)
             self._never_now(run, "start_failed", f"file {came.name!r} could not be had: {came.error}")
         elif (order := self._parcels.take(came)) is not None:

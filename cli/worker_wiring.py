@@ -7,6 +7,7 @@ import os
 
 from gpuyard import __version__
 from gpuyard.actors import procfs
+from gpuyard.actors.blob_store import BlobStore
 from gpuyard.actors.gpu.choose import choose
 from gpuyard.actors.gpu.settings import GpuSettings
 from gpuyard.actors.gpu_allocator import LocalGPUAllocator
@@ -22,6 +23,7 @@ from gpuyard.cli.worker_settings import WorkerSettings
 from gpuyard.transport.bulk import BulkUplink
 from gpuyard.transport.endpoint import Endpoint
 from gpuyard.transport.peer_client import PeerClientSettings
+from gpuyard.transport.peer_ref import PeerRef
 from gpuyard.transport.token import WorkerToken
 from gpuyard.transport.uplink import Uplink
 
@@ -68,6 +70,7 @@ def supervisor(settings: WorkerSettings, token: WorkerToken) -> Supervisor:
             names.AGENT, WorkerAgent, lambda: (agent, procfs.incarnation(), server, lambda: made[0].stop()), core=True
         ),
         Child(names.LOGS, LogReader, lambda: (data,)),
+        Child(names.BLOBS, BlobStore, lambda: (data, PeerRef(made[0].directory.ref(names.BULK), names.BLOBS))),
         Child(names.BULK, BulkUplink, lambda: (link,)),
         Child(names.UPLINK, Uplink, lambda: (link,)),
     ]

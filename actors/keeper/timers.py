@@ -26,10 +26,13 @@ class MindLeases(Message, frozen=True, kw_only=True):
 
 
 class ParcelCame(Message, frozen=True, kw_only=True):
-    """A file of a run is here, or cannot be had (`error`). From: the thread that fetched it. Repeat: harmless."""
+    """A file of a run is here, or cannot be had (`error`; `busy`: not now). From: the thread that fetched it. With
+    `again`: it is to be asked for once more. Repeat: harmless."""
 
     fence: int
     order: dict[str, Any]
     name: str
     path: str
     error: str = ""
+    busy: bool = False
+    again: bool = False

@@ -82,6 +82,13 @@ def test_one_that_cannot_be_had_is_final(host: Host, tmp_path: Path) -> None:
     assert not (host.job() / "ran").exists()
 
 
+def test_who_has_them_may_be_away_for_a_while(host: Host, tmp_path: Path) -> None:
+    host.shell("cat f", sent=sent(f="a"))
+    host.tell_ping()  # there is nobody to ask yet
+    shelf(host, tmp_path, a="at last\n")
+    assert host.end().exit_class == "completed" and host.log() == "at last\n"
+
+
 def test_a_name_that_leads_out_is_refused(host: Host, tmp_path: Path) -> None:
     shelf(host, tmp_path, a="x")
     host.shell("touch ran", sent={"../escaped": SentFile(blob="a", size=1)})
