@@ -8,9 +8,10 @@ from contextlib import aclosing
 from typing import Final
 
 from gpuyard.actors.model import names
+from gpuyard.actors.model.attempt import is_worker
 from gpuyard.actors.model.commands import ReadLog
 from gpuyard.actors.model.commit import EventRow
-from gpuyard.actors.model.errors import NotFound
+from gpuyard.actors.model.errors import Busy, NotFound, Unavailable
 from gpuyard.actors.model.job import TERMINAL
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.views import AttemptView, JobRecord, LogChunk
@@ -30,23 +31,24 @@ WAITING_PAUSE: Final = 5.0
 EMPTY: Final = LogChunk(data=b"", offset=0, end=0, size=0)
 
 
-async def read(core: Core, fence: int, offset: int | None, limit: int = PIECE) -> LogChunk:
-    """A piece of a run's log; empty when there is none (not started yet, or purged)."""
+async def read(core: Core, run: AttemptView, offset: int | None, limit: int = PIECE) -> LogChunk:
+    """A piece of a run's log; empty when there is none (not started yet, or purged). Raises Unavailable and Busy."""
     try:
-        chunk: LogChunk = await core.ask(names.LOGS, ReadLog(fence=fence, offset=offset, limit=limit))
+        asked = ReadLog(fence=run.fence, offset=offset, limit=limit, host=run.host)
+        chunk: LogChunk = await core.ask(names.LOGS, asked)
     except NotFound:
         return EMPTY
     return chunk
 
 
-async def tail(core: Core, fence: int, lines: int | None) -> tuple[bytes, int, int]:
+async def tail(core: Core, run: AttemptView, lines: int | None) -> tuple[bytes, int, int]:
     """(data, its offset, the log's size): the last 64 KiB, or the last `lines` lines up to 4 MiB."""
-    chunk = await read(core, fence, None)
+    chunk = await read(core, run, None)
     data, offset = chunk.data, chunk.offset
     if lines is None:
         return data, offset, chunk.size
     while offset > 0 and data.count(b"\n") <= lines and len(data) < MOST_TAIL:
-        before = await read(core, fence, max(0, offset - PIECE), min(PIECE, offset))
+        before = await read(core, run, max(0, offset - PIECE), min(PIECE, offset))
         if not before.data:
             break
         data, offset = before.data + data, before.offset
@@ -54,10 +56,10 @@ async def tail(core: Core, fence: int, lines: int | None) -> tuple[bytes, int, i
     return data[start:], offset + start, chunk.size
 
 
-async def before(core: Core, fence: int, end: int) -> tuple[bytes, int, int]:
+async def before(core: Core, run: AttemptView, end: int) -> tuple[bytes, int, int]:
     """(data, its offset, the log's size): up to 64 KiB before byte `end`, from the start of a line on."""
     start = max(0, end - PIECE)
-    chunk = await read(core, fence, start, end - start) if end > start else EMPTY
+    chunk = await read(core, run, start, end - start) if end > start else EMPTY
     cut = chunk.data.find(b"\n") + 1 if start > 0 else 0
     return chunk.data[cut:], start + cut, chunk.size
 
@@ -91,8 +93,8 @@ class Follower:
         base = 0
         attempts = self._attempts()
         for attempt in attempts[:-1]:
-            base += (await read(self._core, attempt.fence, 0, 1)).size
-        return base + (await tail(self._core, attempts[-1].fence, lines))[1] if attempts else 0
+            base += (await self._read(attempt, 0, 1)).size
+        return base + (await tail(self._core, attempts[-1], lines))[1] if attempts else 0
 
     async def frames(self, after: int) -> AsyncGenerator[bytes, None]:
         """Events from byte `after` on; the last one is `done` with the job's status."""
@@ -105,7 +107,7 @@ class Follower:
                 attempts = self._attempts()
                 if number < len(attempts):
                     splitter = LineSplitter(max(0, after - base))
-                    async with aclosing(self._attempt(attempts[number].fence, splitter)) as pieces:
+                    async with aclosing(self._attempt(attempts[number], splitter)) as pieces:
                         async for lines in pieces:
                             yield line_frames(lines, base)
                     base += splitter.offset
@@ -118,12 +120,12 @@ class Follower:
         finally:
             self._core.unwatch(self)
 
-    async def _attempt(self, fence: int, splitter: LineSplitter) -> AsyncGenerator[list[Line], None]:
+    async def _attempt(self, run: AttemptView, splitter: LineSplitter) -> AsyncGenerator[list[Line], None]:
         """The lines of one attempt, until it has ended and all is read."""
         pause = SHORTEST_PAUSE
         while True:
-            over = self._over(fence)  # known before the read: what is read after the end is all there is
-            chunk = await read(self._core, fence, splitter.offset)
+            over = self._over(run.fence)  # known before the read: what is read after the end is all there is
+            chunk = await self._read(run, splitter.offset)
             if chunk.data:
                 pause = SHORTEST_PAUSE
                 if lines := splitter.feed(chunk.data):
@@ -139,6 +141,15 @@ class Follower:
                 if await self._wait(pause) or self._clock() - self._looked_at > WAITING_PAUSE:
                     await self._look_again()
                 pause = min(LONGEST_PAUSE, pause * 1.5)
+
+    async def _read(self, run: AttemptView, offset: int, limit: int = PIECE) -> LogChunk:
+        """A piece; nothing new while a worker's log is out of reach: it goes on when the worker is back."""
+        try:
+            return await read(self._core, run, offset, limit)
+        except (Unavailable, Busy):
+            if not is_worker(run.host):
+                raise
+            return LogChunk(data=b"", offset=offset, end=offset, size=offset)
 
     async def _wait(self, seconds: float) -> bool:
         """Until there is news of the job; False when there was none for so long."""

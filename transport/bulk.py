@@ -19,7 +19,7 @@ from gpuyard.actors.model.commands import CallPeer
 from gpuyard.actors.model.errors import Busy
 from gpuyard.actors.model.message import Message
 from gpuyard.transport import wire_calls, wire_codec as wire
-from gpuyard.transport.bulk_open import BulkOpen
+from gpuyard.transport.bulk_open import BulkOpen, GatewayOpen
 from gpuyard.transport.causes import Cause
 from gpuyard.transport.dial import Dial, HangUp
 from gpuyard.transport.endpoint import Endpoint
@@ -46,6 +46,11 @@ class Bulk(PeerServer):
 
     def _opened(self) -> None:
         self._gateway.tell(BulkOpen(port=self._socket.port))
+
+    def _handle(self, message: Message, reply: Reply | None) -> Any:
+        if isinstance(message, GatewayOpen):
+            return self._opened()
+        return super()._handle(message, reply)
 
     def _ask(self, call: CallPeer, reply: Reply | None) -> Any:
         if self._calls.open_to(self._sessions.reach(call.user_id)) >= LOG_CALLS:

@@ -1,4 +1,4 @@
-"""What the bulk socket tells the gateway."""
+"""What the server's two sockets for workers tell each other, whichever of them starts first."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ class BulkOpen(Message, frozen=True, kw_only=True):
     """
 
     port: int
+
+
+class GatewayOpen(Message, frozen=True, kw_only=True):
+    """The gateway has (re)started: say where you listen. From: the gateway. To: the bulk socket. Answered by BulkOpen.
+
+    Repeat: harmless.
+    """

@@ -24,7 +24,7 @@ from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.views import TokenIssued
 from gpuyard.actors.model.wire import Heartbeat
 from gpuyard.transport import wire_calls, wire_codec as wire
-from gpuyard.transport.bulk_open import BulkOpen
+from gpuyard.transport.bulk_open import BulkOpen, GatewayOpen
 from gpuyard.transport.causes import Cause
 from gpuyard.transport.endpoint import Endpoint
 from gpuyard.transport.keys import KeyPair
@@ -55,6 +55,7 @@ class Gateway(PeerServer):
     def _opened(self) -> None:
         log.info("workers connect to %s", self._advertised())
         self._workers.tell(KeysWanted())
+        self._bulk.tell(GatewayOpen())
 
     def _handle(self, message: Message, reply: Reply | None) -> Any:
         match message:

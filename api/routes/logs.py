@@ -47,9 +47,9 @@ async def read_log(
     found = _attempt(record, attempt)
     data, offset, size = b"", 0, 0
     if found is not None and before is not None:
-        data, offset, size = await logs.before(core, found.fence, before)
+        data, offset, size = await logs.before(core, found, before)
     elif found is not None:
-        data, offset, size = await logs.tail(core, found.fence, tail)
+        data, offset, size = await logs.tail(core, found, tail)
     return JsonResponse(
         Logs(
             job_id=record.entry.job_id,

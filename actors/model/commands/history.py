@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.message import Message
 
 
@@ -79,10 +80,12 @@ class GetLastEvent(Message, frozen=True, kw_only=True):
 class ReadLog(Message, frozen=True, kw_only=True):
     """A piece of a run's log. From: Frontend. To: LogReader. Reply: LogChunk.
 
-    `fence` names the run. `offset` None reads the last `limit` bytes. Errors: NotFound when the log is gone.
-    Repeat: harmless.
+    `fence` names the run, `host` where it is or was: that of a worker is read there, over the bulk socket. `offset`
+    None reads the last `limit` bytes. Errors: NotFound when the log is gone; Unavailable while its worker is not
+    connected; Busy. Repeat: harmless.
     """
 
     fence: int
     offset: int | None = None
     limit: int = 65_536
+    host: str = LOCAL_HOST

@@ -86,7 +86,7 @@ def test_nobody_is_let_in_before_the_allow_list_has_come() -> None:
     with cast() as made:
         server = ServerHost(made)
         made.start(Gateway, names.GATEWAY, server.settings)
-        assert KeysWanted() in made.heard[names.WORKERS]
+        eventually(lambda: KeysWanted() in made.heard[names.WORKERS])
         issued = made.directory.ref(names.GATEWAY).ask(IssueToken()).result(10)
         with worker_host(WorkerToken.decode(issued.token)) as worker:
             eventually(lambda: server.refused("unknown_key") >= 2)
