@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
 from gpuyard.actors.cloud.provider import Provider, ProviderError, Refused, Retryable
 from gpuyard.actors.cloud.runlogs import RunLogs
 from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep
-from gpuyard.actors.model.cloud_remote import Health, Remote, Trouble
+from gpuyard.actors.model.cloud_remote import Health, Order, Remote, Trouble
 from gpuyard.actors.model.errors import Busy
 
 log = logging.getLogger("gpuyard.cloud")
@@ -163,13 +163,28 @@ class Desk:
             else:
                 unknown.append(order)
         if unknown:
-            for token, remotes in (await self._provider.find(unknown)).items():
-                found[token] = tuple(remotes)
+            seen = await self._provider.find(unknown)
+            if not self._provider.capabilities.tokens:
+                seen = await self._nobody_elses(unknown, seen)
+            found |= {token: tuple(remotes) for token, remotes in seen.items()}
         for order in unknown:
             if found.get(order.token):
                 self._logs.say(order.fence, f"found again at {self.name} as {found[order.token][0].id}")
                 self._logs.accepted(order.fence, self.name, found[order.token][0])
         return found
+
+    async def _nobody_elses(
+        self, orders: Sequence[Order], seen: Mapping[str, Sequence[Remote]]
+    ) -> dict[str, Sequence[Remote]]:
+        """Of all that looks like an order's job, the first that is no other run's; each is given once."""
+        taken = await asyncio.to_thread(self._logs.claims, self.name)
+        chosen: dict[str, Sequence[Remote]] = {}
+        for order in sorted(orders, key=lambda order: order.fence):
+            for remote in seen.get(order.token, ()):
+                if taken.setdefault(remote.id, order.fence) == order.fence:
+                    chosen[order.token] = [remote]
+                    break
+        return chosen
 
     async def _fetch(self, call: Fetch) -> bool:
         offset = self._logs.offset(call.fence)

@@ -82,7 +82,8 @@ class Provider(Protocol):
 
     async def find(self, orders: Sequence[Order]) -> Mapping[str, Sequence[Remote]]:
         """The remote jobs of these orders, by token, ended ones too; the oldest first. Tokens without one are left
-        out. By the token where the provider keeps it, else by whatever tells the order's job from others."""
+        out. Without `capabilities.tokens` these are all jobs that look like the order's: those that are known to be
+        another's are left out by the caller."""
 
     async def sweep(self, owner: str) -> Sequence[tuple[str, Remote]]:
         """Every remote job that has not ended and whose token begins with `owner`. Only with `capabilities.listing`."""

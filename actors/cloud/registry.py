@@ -15,7 +15,9 @@ log = logging.getLogger("gpuyard.cloud")
 
 SIMULATED: Final = "simulated"
 OURS: Final[dict[str, str]] = {
+    "replicate": "gpuyard.actors.cloud.replicate:Replicate",
     "slurm": "gpuyard.actors.cloud.slurm:Slurm",
+    "ray": "gpuyard.actors.cloud.ray:Ray",
     SIMULATED: "gpuyard.actors.cloud.simulated:Simulated",
 }
 

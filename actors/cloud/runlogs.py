@@ -14,6 +14,8 @@ import msgspec
 from gpuyard.actors.model.cloud_remote import Remote
 
 LOG, NOTE = "log", "remote.json"
+# How many runs are looked through for whose a remote job is; older ones cannot be taken for a new one.
+NEWEST = 5_000
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,13 @@ class RunLogs:
             return msgspec.json.decode((self._runs / str(fence) / NOTE).read_bytes(), type=Note)
         except (OSError, msgspec.MsgspecError):
             return None
+
+    def claims(self, provider: str) -> dict[str, int]:
+        """Remote id → fence, of the newest runs that were at this provider. Reads many small files."""
+        names = [path.name for path in self._runs.iterdir()]
+        fences = sorted((int(name) for name in names if name.isdigit()), reverse=True)
+        notes = ((fence, self.note(fence)) for fence in fences[:NEWEST])
+        return {note.remote_id: fence for fence, note in notes if note is not None and note.provider == provider}
 
     def offset(self, fence: int) -> int | None:
         """How many bytes of the remote log are here; None once its cap is reached."""

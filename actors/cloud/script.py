@@ -30,16 +30,19 @@ def environment(order: Order, job_dir: str) -> dict[str, str]:
     }
 
 
-def lines(order: Order, job_dir: str, record: str = "") -> list[str]:
+def lines(order: Order, job_dir: str, record: str = "", *, folder_may_lack: bool = False) -> list[str]:
     """The script's lines after `#!/bin/sh`. `job_dir` is the job's own folder, kept over its attempts; with `record`
-    (a folder) the exit code is written there, by rename."""
+    (a folder) the exit code is written there, by rename. `folder_may_lack`: where the job's `workdir` is a folder of
+    the server's that need not be there too, it runs in its own instead."""
     spec, quote = order.spec, shlex.quote
     made = [f"mkdir -p {quote(job_dir)} || exit 1", f"cd {quote(job_dir)} || exit 1"]
     for name, text in spec.files.items():
         made.append(f"printf %s {quote(text)} > {quote(name)} || exit 1")
     made += [f"export {name}={quote(value)}" for name, value in environment(order, job_dir).items()]
     if spec.cwd is not None:
-        made.append(f"cd {quote(spec.cwd)} || exit 1")
+        otherwise = f"echo {quote(f'gpuyard: there is no {spec.cwd} here')}" if folder_may_lack else "exit 1"
+        silent = " 2>/dev/null" if folder_may_lack else ""
+        made.append(f"cd {quote(spec.cwd)}{silent} || {otherwise}")
     program = " ".join(quote(word) for word in spec.argv)
     if not record:
         return [*made, f"exec {program}"]

@@ -118,8 +118,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider can do, and how it wants to be treated. Seconds may be decimal.
 
-    `idempotent`: a second submit with a token begins no second job, but answers the first. `listing`: its jobs carry
-    our token, so that all of ours can be listed. `time_limit`: it ends a job at its limit by itself. `call_seconds`
+    `idempotent`: a second submit with a token begins no second job, but answers the first. `tokens`: its jobs carry our
+    token; without it a job is only found by what it looks like. `listing`: all that carry one can be listed. `time_limit`: it ends a job at its limit by itself. `call_seconds`
     bounds one call; `settle_seconds` is how long a call that we gave up (or died in) may still make a job there.
     `poll_seconds` is the pause between two looks at running jobs, `batch` how many one look may ask for,
     `calls_at_once` how many calls may be under way.
@@ -127,6 +127,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     logs: bool = True
     idempotent: bool = False
+    tokens: bool = True
     listing: bool = False
     time_limit: bool = False
     webhooks: bool = False

@@ -1,0 +1,256 @@
+"""Ray as a provider: its Jobs REST API. Ray places the work; the queue with its priorities is ours.
+
+The token is the submission id, so a second submit makes no second job. The command, its environment and files travel
+as a package (the job's working folder there), so that neither shows in Ray's log or dashboard. `provider_options` may
+hold `runtime_env` (pip, conda, …), `resources`, `memory` and `cpus`.
+
+The REST API is used as it is documented, not the SDK: that is a thin client of the same API which costs the server
+80 MB and 1.6 s at its start, and must be of the cluster's own version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gpuyard.actors.cloud import script
+from gpuyard.actors.cloud.ends import class_of
+from gpuyard.actors.cloud.http import Api, data_of
+from gpuyard.actors.cloud.provider import NotConfigured, Refused, Retryable
+from gpuyard.actors.cloud.secrets import secret
+from gpuyard.actors.model.cloud_remote import (
+    Capabilities,
+    Health,
+    LogPiece,
+    Order,
+    Remote,
+    RemoteState,
+    RemoteStatus,
+)
+
+CALL_SECONDS: Final = 60.0
+RUN: Final = "gpuyard-run.sh"
+PIECE: Final = 4 << 20
+
+STATES: Final[dict[str, RemoteState]] = {
+    "PENDING": RemoteState.QUEUED,
+    "RUNNING": RemoteState.RUNNING,
+    "SUCCEEDED": RemoteState.COMPLETED,
+    "FAILED": RemoteState.FAILED,
+    "STOPPED": RemoteState.CANCELLED,
+}
+
+
+class RaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[providers.ray]`. `address` is the dashboard's, such as http://HEAD:8265; a token of a proxy before it is in
+    `token_file`. `jobs_dir` is where the job folders lie on the cluster's nodes. `hardware` is an accelerator type
+    (ray.util.accelerators) for jobs that name none."""
+
+    address: str = ""
+    token_file: str = ""
+    jobs_dir: str = "/tmp/gpuyard-jobs"
+    hardware: str = ""
+    prices: dict[str, float] = {}
+    poll_seconds: float = 3.0
+    settle_seconds: float = 30.0
+    public_url: str = ""
+
+
+class Ray:
+    """See the module."""
+
+    def __init__(self, settings: Mapping[str, Any], data_dir: Path) -> None:
+        try:
+            self._set = msgspec.convert(settings, RaySettings)
+        except msgspec.ValidationError as error:
+            raise NotConfigured(f"[providers.ray]: {error}") from error
+        if not self._set.address:
+            raise NotConfigured("set address in [providers.ray] to its dashboard's, such as http://HEAD:8265")
+        token = secret(self._set.token_file, "RAY_AUTH_TOKEN", "the token of Ray")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._api = Api("Ray", self._set.address, headers, CALL_SECONDS, at_once=16)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            idempotent=True,
+            listing=True,
+            call_seconds=CALL_SECONDS * 2,
+            settle_seconds=self._set.settle_seconds,
+            poll_seconds=self._set.poll_seconds,
+            batch=200,
+            calls_at_once=16,
+        )
+
+    async def submit(self, order: Order) -> Remote:
+        body = self._body(order)
+        known = await self._one(order.token)
+        if known is None:
+            package = await asyncio.to_thread(_package, order, self._job_dir(order))
+            body["runtime_env"]["working_dir"] = await self._upload(package)
+            known = await self._create(order.token, body)
+        return _remote(order.token)
+
+    async def find(self, orders: Sequence[Order]) -> Mapping[str, Sequence[Remote]]:
+        jobs = await asyncio.gather(*(self._one(order.token) for order in orders))
+        pairs = zip(orders, jobs, strict=True)
+        return {order.token: [_remote(order.token)] for order, job in pairs if job is not None}
+
+    async def sweep(self, owner: str) -> Sequence[tuple[str, Remote]]:
+        jobs = data_of(await self._api.call("GET", "/api/jobs/"))
+        live = [job for job in jobs if job.get("status") in ("PENDING", "RUNNING")]
+        tokens = [str(job.get("submission_id") or "") for job in live]
+        return [(token, _remote(token)) for token in tokens if token.startswith(f"{owner}-")]
+
+    async def status(self, remote_ids: Sequence[str]) -> Mapping[str, RemoteStatus]:
+        jobs = await asyncio.gather(*(self._one(remote_id) for remote_id in remote_ids))
+        return {remote_id: _status(job) for remote_id, job in zip(remote_ids, jobs, strict=True)}
+
+    async def logs(self, remote_id: str, offset: int) -> LogPiece:
+        answer = await self._api.call("GET", f"/api/jobs/{_safe(remote_id)}/logs", also=(404,))
+        if answer.status_code == 404:
+            return LogPiece()
+        data = str(data_of(answer).get("logs") or "").encode()[offset : offset + PIECE]
+        return LogPiece(data=data, more=len(data) == PIECE)
+
+    async def cancel(self, remote_id: str) -> None:
+        await self._api.call("POST", f"/api/jobs/{_safe(remote_id)}/stop", also=(404,))
+
+    async def health(self) -> Health:
+        version = data_of(await self._api.call("GET", "/api/version"))
+        return Health(detail=f"Ray {version.get('ray_version', '')}".strip())
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _job_dir(self, order: Order) -> str:
+        return f"{self._set.jobs_dir.rstrip('/')}/{order.spec.job_id}"
+
+    def _body(self, order: Order) -> dict[str, Any]:
+        """What Ray is asked for. Raises Refused for options that it would not understand."""
+        spec, options = order.spec, order.options
+        environment = options.get("runtime_env", {})
+        if not isinstance(environment, dict) or "working_dir" in environment:
+            raise Refused("provider_options.runtime_env must be a table, without working_dir")
+        body: dict[str, Any] = {
+            "entrypoint": f"sh {RUN}",
+            "submission_id": order.token,
+            "runtime_env": dict(environment),
+            "metadata": {"gpuyard_job_id": spec.job_id, "gpuyard_attempt": str(spec.attempt), "name": order.name},
+            "entrypoint_num_gpus": spec.num_processes,
+        }
+        for option, field in (("cpus", "entrypoint_num_cpus"), ("memory", "entrypoint_memory")):
+            if option in options:
+                body[field] = _number(options, option)
+        resources = options.get("resources", {})
+        if not isinstance(resources, dict):
+            raise Refused("provider_options.resources must be a table")
+        wanted = {str(name): _number(resources, name) for name in resources}
+        hardware = options.get("hardware", self._set.hardware)
+        if hardware and spec.num_processes:
+            wanted[f"accelerator_type:{hardware}"] = 0.001
+        if wanted:
+            body["entrypoint_resources"] = wanted
+        return body
+
+    async def _upload(self, package: bytes) -> str:
+        """Hand over the package, unless it is there already; its address."""
+        name = f"_ray_pkg_{hashlib.sha256(package).hexdigest()[:32]}.zip"
+        path = f"/api/packages/gcs/{name}"
+        there = await self._api.call("GET", path, also=(404,))
+        if there.status_code == 404:
+            headers = {"content-type": "application/octet-stream"}
+            await self._api.call("PUT", path, content=package, headers=headers)
+        return f"gcs://{name}"
+
+    async def _create(self, token: str, body: dict[str, Any]) -> Any:
+        """Ray answers 500 to whatever it does not like: what it says, and what is there then, tells them apart."""
+        try:
+            return data_of(await self._api.call("POST", "/api/jobs/", body=body))
+        except (Retryable, Refused) as error:
+            known = await self._one(token)
+            if known is not None:
+                return known
+            if isinstance(error, Refused):
+                raise
+            raise Retryable(str(error), busy=error.busy, down=error.down, retry_after=error.retry_after) from error
+
+    async def _one(self, token: str) -> Any:
+        """The job, None when Ray knows none of this submission id."""
+        answer = await self._api.call("GET", f"/api/jobs/{_safe(token)}", also=(404,))
+        return None if answer.status_code == 404 else data_of(answer)
+
+
+def _status(job: Any) -> RemoteStatus:
+    if job is None:
+        return RemoteStatus(state=RemoteState.GONE)
+    state = STATES.get(str(job.get("status")))
+    if state is None:
+        raise Retryable(f"Ray says {job.get('status')!r}, which is no status that is known here")
+    code, exit_class, message = _end(job) if state is RemoteState.FAILED else (None, "", "")
+    return RemoteStatus(
+        state=state,
+        exit_code=0 if state is RemoteState.COMPLETED else code,
+        exit_class=exit_class,
+        message=message,
+        started_at=_seconds(job.get("start_time")) if state is not RemoteState.QUEUED else None,
+        ended_at=_seconds(job.get("end_time")),
+        progress=str(job.get("message") or "")[:120] if state is RemoteState.QUEUED else "",
+    )
+
+
+def _end(job: Any) -> tuple[int | None, str, str]:
+    """(exit code, class, message) of a failed job. Without a code it was not the program that failed."""
+    code = job.get("driver_exit_code")
+    if isinstance(code, int):
+        code = 128 - code if code < 0 else code
+        return code, class_of(code), ""
+    kind = str(job.get("error_type") or "")
+    first = str(job.get("message") or "").strip().splitlines()[:1]
+    message = f"Ray: {first[0][:300]}" if first else f"Ray: {kind}"
+    if kind.startswith("RUNTIME_ENV"):
+        return None, "start_failed", message
+    return None, "lost", message
+
+
+def _package(order: Order, job_dir: str) -> bytes:
+    """The job's working folder as a zip: the same bytes for the same job, so that its name is its content's."""
+    made = io.BytesIO()
+    lines = ["#!/bin/sh", *script.lines(order, job_dir, folder_may_lack=True), ""]
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        info = zipfile.ZipInfo(RUN)
+        info.external_attr = 0o700 << 16
+        archive.writestr(info, "\n".join(lines))
+    return made.getvalue()
+
+
+def _remote(token: str) -> Remote:
+    return Remote(id=token)
+
+
+def _safe(remote_id: str) -> str:
+    """An id as a part of a path. Raises Refused."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", remote_id):
+        raise Refused(f"{remote_id!r} is no submission id")
+    return remote_id
+
+
+def _number(options: Mapping[str, Any], name: str) -> float:
+    value = options[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise Refused(f"provider_options: {name} must be a number, not {value!r}")
+    return value
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    return milliseconds / 1000 if isinstance(milliseconds, int | float) and milliseconds > 0 else None

@@ -1,0 +1,314 @@
+"""Replicate as a provider: trainings and predictions over its public HTTP API.
+
+A job names a model, and its input, in `provider_options`; a config file or a command is put into the input under a
+name that the settings or the options give (`config_input`, `command_input`). Replicate keeps no token of ours, so a
+job in doubt is found by listing: same kind, same model and version, same input, made after it was asked for. Two jobs
+that are the same in all of this do the same work, so either may stand for either; one of them is never given twice.
+
+Source: its OpenAPI description (`/v1/openapi.json`) and its pages on rate limits and webhooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gpuyard.actors.cloud.http import Api, data_of
+from gpuyard.actors.cloud.provider import Forged, NotConfigured, Refused, Retryable
+from gpuyard.actors.cloud.secrets import secret
+from gpuyard.actors.cloud.webhooks import check
+from gpuyard.actors.model.cloud_remote import (
+    Capabilities,
+    Health,
+    LogPiece,
+    Order,
+    Remote,
+    RemoteState,
+    RemoteStatus,
+)
+
+BASE_URL: Final = "https://api.replicate.com"
+PREDICTION, TRAINING = "predictions", "trainings"
+CALL_SECONDS: Final = 60.0
+# Clocks of two machines: a remote job may seem this much older than the order.
+SKEW: Final = 120.0
+MOST_PAGES: Final = 20
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = re.compile(r"[0-9a-f]{64}")
+
+STATES: Final[dict[str, RemoteState]] = {
+    "starting": RemoteState.QUEUED,
+    "processing": RemoteState.RUNNING,
+    "succeeded": RemoteState.COMPLETED,
+    "failed": RemoteState.FAILED,
+    "canceled": RemoteState.CANCELLED,
+    "aborted": RemoteState.CANCELLED,
+}
+
+
+class ReplicateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[providers.replicate]`. The token is in `token_file`, else in REPLICATE_API_TOKEN; the signing secret of its
+    webhooks in `webhook_secret_file`, else it is asked for. `model`, `version` and `destination` are for jobs that
+    name none."""
+
+    base_url: str = BASE_URL
+    token_file: str = ""
+    webhook_secret_file: str = ""
+    model: str = ""
+    version: str = ""
+    destination: str = ""
+    config_input: str = "config"
+    command_input: str = "command"
+    hardware: str = ""
+    prices: dict[str, float] = {}
+    poll_seconds: float = 5.0
+    settle_seconds: float = 60.0
+    call_seconds: float = CALL_SECONDS
+    public_url: str = ""
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A job as Replicate's API takes it. `destination` makes it a training."""
+
+    model: str
+    version: str
+    destination: str
+    input: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return TRAINING if self.destination else PREDICTION
+
+
+class Replicate:
+    """See the module."""
+
+    def __init__(self, settings: Mapping[str, Any], data_dir: Path) -> None:
+        try:
+            self._set = msgspec.convert(settings, ReplicateSettings)
+        except msgspec.ValidationError as error:
+            raise NotConfigured(f"[providers.replicate]: {error}") from error
+        token = secret(self._set.token_file, "REPLICATE_API_TOKEN", "the API token of Replicate")
+        if not token:
+            raise NotConfigured(
+                "write its API token into a file, mode 600, and name that as token_file in [providers.replicate]"
+            )
+        headers = {"authorization": f"Bearer {token}", "user-agent": "gpuyard"}
+        self._api = Api("Replicate", self._set.base_url, headers, self._set.call_seconds, at_once=64)
+        self._secret = secret(self._set.webhook_secret_file, "REPLICATE_WEBHOOK_SECRET", "the webhook secret")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            tokens=False,
+            webhooks=bool(self._set.public_url),
+            call_seconds=self._set.call_seconds,
+            settle_seconds=self._set.settle_seconds,
+            poll_seconds=self._set.poll_seconds,
+            batch=32,
+            calls_at_once=32,
+        )
+
+    async def submit(self, order: Order) -> Remote:
+        wish = self._wish(order)
+        body: dict[str, Any] = {"input": wish.input}
+        if self._set.public_url:
+            base = self._set.public_url.rstrip("/")
+            body["webhook"] = f"{base}/api/cloud/webhooks/replicate?token={order.token}"
+            body["webhook_events_filter"] = ["start", "completed"]
+        headers = {"prefer": "respond-async"}
+        if wish.kind == TRAINING:
+            path = f"/v1/models/{wish.model}/versions/{wish.version}/trainings"
+            body["destination"] = wish.destination
+        elif wish.version:
+            path, body["version"] = "/v1/predictions", wish.version
+        else:
+            path = f"/v1/models/{wish.model}/predictions"
+        if wish.kind == PREDICTION and order.spec.time_limit is not None:
+            # Should we be gone, it does not run for ever; while we live, we end it first.
+            headers["cancel-after"] = f"{math.ceil(order.spec.time_limit * 1.1) + 120}s"
+        answer = data_of(await self._api.call("POST", path, body=body, headers=headers))
+        return _remote(wish.kind, answer)
+
+    async def find(self, orders: Sequence[Order]) -> Mapping[str, Sequence[Remote]]:
+        wishes = {order.token: self._wish(order) for order in orders}
+        since = min(order.asked_at for order in orders) - SKEW
+        made: dict[str, list[Any]] = {}
+        for kind in {wish.kind for wish in wishes.values()}:
+            made[kind] = await self._made_since(kind, since)
+        found = {}
+        for order in orders:
+            wish, asked_at = wishes[order.token], order.asked_at - SKEW
+            jobs = [job for job in made[wish.kind] if _same(job, wish) and _made_at(job) >= asked_at]
+            if jobs:
+                found[order.token] = [_remote(wish.kind, job) for job in jobs]
+        return found
+
+    async def sweep(self, owner: str) -> Sequence[tuple[str, Remote]]:
+        return []
+
+    async def status(self, remote_ids: Sequence[str]) -> Mapping[str, RemoteStatus]:
+        answers = await asyncio.gather(*(self._one(remote_id) for remote_id in remote_ids), return_exceptions=True)
+        found, troubles = {}, []
+        for remote_id, answer in zip(remote_ids, answers, strict=True):
+            if isinstance(answer, BaseException):
+                troubles.append(answer)
+            else:
+                found[remote_id] = _status(answer)
+        if troubles and not found:
+            raise troubles[0]
+        return found
+
+    async def logs(self, remote_id: str, offset: int) -> LogPiece:
+        job = await self._one(remote_id)
+        text = (job or {}).get("logs") or ""
+        return LogPiece(data=text.encode()[offset:])
+
+    async def cancel(self, remote_id: str) -> None:
+        kind, job_id = _parts(remote_id)
+        await self._api.call("POST", f"/v1/{kind}/{job_id}/cancel", also=(404, 409, 422))
+
+    async def health(self) -> Health:
+        account = data_of(await self._api.call("GET", "/v1/account"))
+        return Health(detail=f"{account.get('type', 'account')} {account.get('username', '')}".strip())
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def webhook(self, headers: Mapping[str, str], body: bytes) -> str:
+        """The remote id that a webhook is about. Raises Forged."""
+        if not self._secret:
+            answer = data_of(await self._api.call("GET", "/v1/webhooks/default/secret"))
+            self._secret = str(answer.get("key", ""))
+        check(self._secret, headers, body, time.time())
+        try:
+            job = msgspec.json.decode(body)
+            return _remote(TRAINING if "/trainings/" in job["urls"]["get"] else PREDICTION, job).id
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            raise Forged("it is signed, but tells of no job") from error
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _wish(self, order: Order) -> Wish:
+        """What the job asks of Replicate. Raises Refused."""
+        options, own = order.options, self._set
+        model = _text(options, "model", own.model)
+        version = _text(options, "version", own.version)
+        destination = _text(options, "destination", own.destination)
+        if ":" in model:
+            model, _, version = model.partition(":")
+        if not _MODEL.fullmatch(model):
+            raise Refused("provider_options.model must name a model of Replicate, such as owner/name")
+        if version and not _VERSION.fullmatch(version):
+            raise Refused("provider_options.version must be the 64 hexadecimal digits of a model's version")
+        if destination and not (_MODEL.fullmatch(destination) and version):
+            raise Refused("a training needs a version, and as destination a model such as owner/name")
+        given = options.get("input", {})
+        if not isinstance(given, dict):
+            raise Refused("provider_options.input must be a table")
+        return Wish(model, version, destination, {**self._own_input(order), **given})
+
+    def _own_input(self, order: Order) -> dict[str, Any]:
+        """The job's config file, else its command, under the names that the model wants them."""
+        spec = order.spec
+        if spec.files:
+            return {self._set.config_input: next(iter(spec.files.values()))} if self._set.config_input else {}
+        if self._set.command_input and spec.argv and "input" not in order.options:
+            return {self._set.command_input: msgspec.json.encode(spec.argv).decode()}
+        return {}
+
+    async def _made_since(self, kind: str, since: float) -> list[Any]:
+        """All jobs of a kind made since then, the oldest first."""
+        made: list[Any] = []
+        path = f"/v1/{kind}"
+        for _ in range(MOST_PAGES):
+            page = data_of(await self._api.call("GET", path))
+            made += page["results"]
+            path = page.get("next") or ""
+            if not path or (made and _made_at(made[-1]) < since):
+                return made[::-1]
+        raise Retryable("there are too many newer jobs to look through", unsure=True)
+
+    async def _one(self, remote_id: str) -> Any:
+        """The job, None when Replicate knows none of this id."""
+        kind, job_id = _parts(remote_id)
+        answer = await self._api.call("GET", f"/v1/{kind}/{job_id}", also=(404,))
+        return None if answer.status_code == 404 else data_of(answer)
+
+
+def _status(job: Any) -> RemoteStatus:
+    if job is None:
+        return RemoteStatus(state=RemoteState.GONE)
+    state = STATES.get(job.get("status", ""))
+    if state is None:
+        raise Retryable(f"Replicate says {job.get('status')!r}, which is no status that is known here")
+    failed = state is RemoteState.FAILED
+    return RemoteStatus(
+        state=state,
+        exit_class="exit:1" if failed else "",
+        message=str(job.get("error") or "")[:500],
+        started_at=_epoch(job.get("started_at")),
+        ended_at=_epoch(job.get("completed_at")),
+        progress=_progress(job.get("logs") or "") if state is RemoteState.RUNNING else "",
+    )
+
+
+def _progress(logs: str) -> str:
+    """The last per cent that the log's end tells of, as the models of Replicate print it.
+
+    >>> _progress(" 10%|#   | 1/10\\n 70%|####| 7/10")
+    '70 %'
+    """
+    found = re.findall(r"(\d{1,3})%\|", logs[-2000:])
+    return f"{found[-1]} %" if found else ""
+
+
+def _made_at(job: Any) -> float:
+    return _epoch(job.get("created_at")) or 0.0
+
+
+def _same(job: Any, wish: Wish) -> bool:
+    return (
+        job.get("input") == wish.input
+        and (not wish.version or job.get("version") == wish.version)
+        and job.get("model") in (wish.model, None)
+    )
+
+
+def _remote(kind: str, job: Any) -> Remote:
+    """A remote id is `KIND/ID`, so that it alone says where to ask."""
+    job_id = str(job["id"])
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job_id):
+        raise Retryable("Replicate answered an id that is none", unsure=True)
+    urls = job.get("urls") or {}
+    return Remote(id=f"{kind}/{job_id}", url=str(urls.get("web") or ""))
+
+
+def _parts(remote_id: str) -> tuple[str, str]:
+    kind, _, job_id = remote_id.partition("/")
+    return kind, job_id
+
+
+def _text(options: Mapping[str, Any], name: str, otherwise: str) -> str:
+    value = options.get(name, otherwise)
+    if not isinstance(value, str):
+        raise Refused(f"provider_options.{name} must be text")
+    return value
+
+
+def _epoch(text: Any) -> float | None:
+    """Epoch seconds of a time as Replicate writes it (up to nanoseconds), None for none."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
+    except ValueError:
+        return None

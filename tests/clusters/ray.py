@@ -1,0 +1,122 @@
+"""A real Ray head node, started by a test and ended by pid (never `ray stop`, which ends processes by name).
+
+All state lies in one folder, ports are free ones. `GPUYARD_TEST_RAY` may name a `ray` command of another environment.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.support import eventually
+
+
+def command() -> str | None:
+    """The `ray` command, None where there is none."""
+    beside = Path(sys.executable).parent / "ray"
+    return os.environ.get("GPUYARD_TEST_RAY") or (str(beside) if beside.exists() else shutil.which("ray"))
+
+
+class RayCluster:
+    """`start` it, use `url`, `close` it. It has two pretended GPUs and two CPUs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ports = [_free_port() for _ in range(2)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._ports[1]}"
+
+    def start(self) -> RayCluster:
+        ray = command()
+        assert ray is not None
+        port, dashboard = self._ports
+        with (self.folder / "out").open("wb") as out:
+            self._process = subprocess.Popen(
+                [
+                    ray,
+                    "start",
+                    "--head",
+                    "--block",
+                    f"--port={port}",
+                    "--node-ip-address=127.0.0.1",
+                    "--dashboard-host=127.0.0.1",
+                    f"--dashboard-port={dashboard}",
+                    "--dashboard-agent-listen-port=0",
+                    "--num-gpus=2",
+                    "--num-cpus=2",
+                    f"--temp-dir={self.folder}",
+                    "--object-store-memory=100000000",
+                    "--disable-usage-stats",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+            )
+        eventually(self._answers, timeout=120, message="Ray's dashboard does not answer")
+        return self
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(timeout=20)
+        eventually(self._nothing_left, timeout=30, message="processes of Ray are left")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(f"ray ended by itself:\n{(self.folder / 'out').read_text(errors='replace')[-3000:]}")
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=5)
+        try:
+            # The list is answered only once the agent that runs jobs is there too.
+            connection.request("GET", "/api/jobs/")
+            response = connection.getresponse()
+            return response.status == 200 and json.loads(response.read()) == []
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        finally:
+            connection.close()
+
+    def _nothing_left(self) -> bool:
+        """Ray's processes, and the jobs' own, name the folder in their command line or environment."""
+        needle = os.fsencode(self.folder)
+        left = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+                text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
+            except (OSError, IndexError):
+                continue
+            if state != "Z" and (needle + b"/" in text or needle + b"\0" in text):
+                left.append(int(entry.name))
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not left
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
