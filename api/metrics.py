@@ -6,7 +6,7 @@ The histograms count from the Frontend's start; Prometheus knows how to handle a
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.gpu import GpuState
 from gpuyard.actors.model.job import Status
-from gpuyard.actors.model.views import ActorStats, GpuPage, Stats
+from gpuyard.actors.model.views import ActorStats, GatewayStats, GpuPage, Stats
 
 WAIT_BUCKETS = (0.01, 0.1, 1, 10, 60, 300, 1_800, 3_600, 14_400, 86_400)
 RUN_BUCKETS = (1, 10, 60, 300, 1_800, 3_600, 14_400, 43_200, 86_400, 604_800)
@@ -57,11 +57,19 @@ class Timings:
 class Present(Collector):
     """The present, as the actors have just answered it; None where one could not."""
 
-    def __init__(self, stats: Stats | None, gpus: GpuPage | None, actors: ActorStats | None, streams: int) -> None:
+    def __init__(
+        self,
+        stats: Stats | None,
+        gpus: GpuPage | None,
+        actors: ActorStats | None,
+        streams: int,
+        sockets: Mapping[str, GatewayStats] | None = None,
+    ) -> None:
         self._stats = stats
         self._gpus = gpus
         self._actors = actors
         self._streams = streams
+        self._sockets = sockets or {}
 
     def collect(self) -> Iterable[Metric]:
         if self._stats is not None:
@@ -71,6 +79,8 @@ class Present(Collector):
             yield _gauge("gpuyard_gpus", "GPUs by state.", "state", {state: states[state] for state in GpuState})
         if self._actors is not None:
             yield from _of_actors(self._actors)
+        if self._sockets:
+            yield from _of_sockets(self._sockets)
         yield GaugeMetricFamily("gpuyard_event_streams", "Open event streams.", value=self._streams)
 
 
@@ -106,6 +116,22 @@ def _of_actors(actors: ActorStats) -> Iterable[Metric]:
         value = recent[min(len(recent) - 1, int(quantile * len(recent)))]
         family.add_sample("gpuyard_commit_seconds", {"quantile": str(quantile)}, value)
     yield family
+
+
+def _of_sockets(sockets: Mapping[str, GatewayStats]) -> Iterable[Metric]:
+    """What workers say and are told, by socket; nothing is told while no worker can connect."""
+    sessions = GaugeMetricFamily("gpuyard_worker_sessions", "Connections of workers.", labels=["socket"])
+    frames = CounterMetricFamily("gpuyard_worker_frames", "Frames from and to workers.", labels=["socket", "way"])
+    refused = CounterMetricFamily(
+        "gpuyard_worker_refused", "What was refused or ignored, by cause.", labels=["socket", "cause"]
+    )
+    for name, stats in sockets.items():
+        sessions.add_metric([name], stats.sessions)
+        frames.add_metric([name, "in"], stats.received)
+        frames.add_metric([name, "out"], stats.sent)
+        for cause, count in stats.refused.items():
+            refused.add_metric([name, cause], count)
+    yield from (sessions, frames, refused)
 
 
 def exposition(timings: Timings, present: Present) -> bytes:

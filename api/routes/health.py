@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetActorStats, GetGpus, GetStats, Ready
+from gpuyard.actors.model.commands import GetActorStats, GetGatewayStats, GetGpus, GetStats, Ready
 from gpuyard.actors.model.errors import GpuyardError, Unavailable
 from gpuyard.actors.model.message import Message
 from gpuyard.api.core import Core
@@ -75,12 +75,15 @@ async def _is_ready(core: Core, name: str) -> bool:
 )
 async def metrics(core: CoreDep, timings: MetricsDep, streams: StreamsDep) -> Response:
     """Figures for Prometheus; those of an actor that does not answer are left out."""
-    stats, gpus, actors = await asyncio.gather(
+    stats, gpus, actors, gateway, bulk = await asyncio.gather(
         _answer(core, names.SCHEDULER, GetStats(with_reasons=True)),
         _answer(core, names.SCHEDULER, GetGpus()),
         _answer(core, names.LINK, GetActorStats()),
+        _answer(core, names.GATEWAY, GetGatewayStats()),
+        _answer(core, names.BULK, GetGatewayStats()),
     )
-    body = exposition(timings, Present(stats, gpus, actors, len(streams)))
+    sockets = {name: found for name, found in ((names.GATEWAY, gateway), (names.BULK, bulk)) if found is not None}
+    body = exposition(timings, Present(stats, gpus, actors, len(streams), sockets))
     return Response(body, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

@@ -7,12 +7,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetActorStats, GetGpus, GetStats, Ready
+from gpuyard.actors.model.commands import GetActorStats, GetGatewayStats, GetGpus, GetStats, Ready
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import Internal
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.limits import Limits
-from gpuyard.actors.model.views import ActorStats, GpuPage, GpuView, LocalStats, Stats, WorkersStats
+from gpuyard.actors.model.views import ActorStats, GatewayStats, GpuPage, GpuView, LocalStats, Stats, WorkersStats
 from gpuyard.api.routes.health import ASKED
 from tests.answering import Cast
 
@@ -106,6 +106,18 @@ def test_the_metrics_tell_what_the_contract_lists(api: TestClient, actors: Cast)
     assert found["gpuyard_commit_seconds_count"] == 3
     assert found["gpuyard_restarts_total"] == 1
     assert found["gpuyard_event_streams"] == 0
+
+
+def test_the_metrics_tell_what_workers_were_refused_where_they_can_connect(api: TestClient, actors: Cast) -> None:
+    assert not any(name.startswith("gpuyard_worker_") for name in figures(api.get("/metrics").text))
+    told = GatewayStats(endpoint="tcp://h:5", sessions=3, received=40, sent=39, refused={"unknown_key": 7, "parts": 0})
+    actors.play(names.GATEWAY, {GetGatewayStats: told})
+    found = figures(api.get("/metrics").text)
+    assert found["gpuyard_worker_sessions{socket=gateway}"] == 3
+    assert found["gpuyard_worker_frames_total{socket=gateway,way=in}"] == 40
+    assert found["gpuyard_worker_refused_total{cause=unknown_key,socket=gateway}"] == 7
+    assert found["gpuyard_worker_refused_total{cause=parts,socket=gateway}"] == 0
+    assert "gpuyard_worker_sessions{socket=bulk}" not in found
 
 
 def test_the_histograms_count_what_events_tell(api: TestClient, actors: Cast) -> None:
