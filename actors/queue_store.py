@@ -15,11 +15,20 @@ from typing import Any
 
 from gpuyard.actors.base import Actor, Context, Reply
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import Commit, GetCommitTimes, LoadRegisters, LoadSnapshot, Ready, Record
+from gpuyard.actors.model.commands import (
+    Commit,
+    GetCommitTimes,
+    GetIdentity,
+    LoadRegisters,
+    LoadSnapshot,
+    Ready,
+    Record,
+)
 from gpuyard.actors.model.commit import Snapshot
 from gpuyard.actors.model.errors import Busy, DatabaseRefused, StoreFailed
 from gpuyard.actors.model.events import CommitFailed, Committed, SnapshotLoaded
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.views import DatabaseIdentity
 from gpuyard.actors.store import groups, registers
 from gpuyard.actors.store.checkpoint import Checkpointer
 from gpuyard.actors.store.database import Database
@@ -100,6 +109,8 @@ class QueueStore(Actor):
                 return self._record(message)
             case LoadRegisters():
                 return self._registers(message.registers)
+            case GetIdentity():
+                return DatabaseIdentity(db_id=self.database.db_id, db_epoch=self.database.db_epoch)
             case GetCommitTimes():
                 return list(self._times)
             case Ready():

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from gpuyard.api.examples_people import PEOPLE
 from gpuyard.api.examples_rules import RULES
+from gpuyard.api.examples_workers import FLEET
 
 JOB_ID: Final = "3k9w2m7q1x0d"
 
@@ -256,6 +257,7 @@ DESCRIPTION: Final[dict[str, Any]] = {
 EXAMPLES: Final[dict[str, Any]] = {
     **PEOPLE,
     **RULES,
+    **FLEET,
     "list_queue": {"entries": [RUNNING, ENTRY], "total": 2, "total_pending": 1, "total_running": 1},
     "queue_stats": STATS,
     "my_queue": MINE,

@@ -108,6 +108,14 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/configs/{name}/validate"): Rule.VIEWER,
     # system
     ("GET", "/api/system/status"): Rule.VIEWER,
+    # workers
+    ("GET", "/api/admin/workers"): Rule.LEAD,
+    ("POST", "/api/admin/workers"): Rule.ADMIN,
+    ("GET", "/api/admin/workers/{worker}"): Rule.LEAD,
+    ("DELETE", "/api/admin/workers/{worker}"): Rule.ADMIN,
+    ("POST", "/api/admin/workers/{worker}/drain"): Rule.ADMIN,
+    ("POST", "/api/admin/workers/{worker}/undrain"): Rule.ADMIN,
+    ("POST", "/api/admin/workers/{worker}/token"): Rule.ADMIN,
     # gpus
     ("POST", "/api/gpus/{gpu}/exclude"): Rule.ADMIN,
     ("POST", "/api/gpus/{gpu}/include"): Rule.ADMIN,

@@ -101,6 +101,8 @@ class ServerSettings(HostSettings):
     launch_command: Annotated[tuple[str, ...], NoDecode] = Field(
         ("simpletuner", "train"), description="what starts a SimpleTuner config"
     )
+    zmq_bind: str | None = Field(None, description="HOST:PORT where workers reach this server; without it none can")
+    zmq_advertise: str | None = Field(None, description="HOST:PORT as workers know it; default: as in zmq_bind")
     offline_after_seconds: float = Field(120.0, gt=0, description="silence after which a worker gets no new work")
     lease_seconds: float = Field(1800.0, gt=0, description="how long a run lives without contact")
     providers: dict[str, dict[str, Any]] = Field(

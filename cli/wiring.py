@@ -22,8 +22,8 @@ from gpuyard.actors.process_keeper import ProcessKeeper
 from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.supervisor import Child, Process, Supervisor
-from gpuyard.actors.worker_registry import WorkerRegistry
 from gpuyard.api.settings import Settings as ApiSettings
+from gpuyard.cli import fleet_wiring
 from gpuyard.cli.cloud_settings import price_table
 from gpuyard.cli.settings import ServerSettings
 from gpuyard.transport.link import Link
@@ -63,11 +63,11 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
         Child(names.STORE, QueueStore, lambda: (database,), core=True),
         Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
         Child(names.GPUS, LocalGPUAllocator, lambda: (choose(settings.simulate_gpus, gpu), gpu), core=True),
-        Child(names.SCHEDULER, Scheduler, lambda: (limits,), core=True),
+        Child(names.SCHEDULER, Scheduler, lambda: (limits, settings.lease_seconds), core=True),
         Child(names.PEOPLE, People),
         Child(names.HISTORY, History, lambda: (database,)),
         Child(names.LOGS, LogReader, lambda: (data,)),
-        Child(names.WORKERS, WorkerRegistry),
+        *fleet_wiring.children(settings),
         Child(names.CLOUD, CloudDispatcher, lambda: (cloud,)),
         Child(names.LINK, Link, lambda: (data / SOCKETS, made[0].restarts)),
     ]

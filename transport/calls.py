@@ -30,7 +30,6 @@ EVERY_ACTOR: Final = frozenset(
         names.GATEWAY,
         names.BULK,
         names.BLOBS,
-        names.BLOBS,
         names.PEOPLE,
     }
 )
@@ -99,7 +98,13 @@ BY_ACTOR: dict[str, Calls] = {
     names.LOGS: {c.ReadLog: v.LogChunk},
     names.GPUS: {c.SetGpuAside: bool},
     names.CLOUD: {c.ListProviders: list[v.ProviderView]},
-    names.WORKERS: {c.ListWorkers: list[v.WorkerView]},
+    names.WORKERS: {
+        c.ListWorkers: list[v.WorkerView],
+        c.AddWorker: v.WorkerEnrolled,
+        c.DrainWorker: v.WorkerView,
+        c.RotateWorkerToken: v.WorkerEnrolled,
+        c.RemoveWorker: v.WorkerView,
+    },
     names.LINK: {c.GetActorStats: v.ActorStats},
     names.GATEWAY: {c.GetGatewayStats: v.GatewayStats},
     names.BULK: {c.GetGatewayStats: v.GatewayStats},

@@ -36,6 +36,7 @@ INT64: Final = 2**63
 CONFIG_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 PROVIDER: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 ENV_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+WORKER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 LABEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$"
 RETRY_CLASS: Final = r"^(oom|timeout|lost|gpu_fault|requeue|exit:[0-9]{1,3}|signal:[A-Z][A-Z0-9+-]{0,15})$"
 
@@ -174,6 +175,14 @@ def labels(value: object) -> dict[str, str]:
             raise ValueError("label names must be letters, digits, dots, dashes, slashes and underscores")
         found[key] = text(pattern, 128)
     return found
+
+
+def worker_name(value: object) -> str:
+    if not isinstance(value, str) or not matches(WORKER_NAME, value):
+        raise ValueError(
+            "must begin with a letter or digit, then at most 63 letters, digits, dots, dashes, underscores"
+        )
+    return value
 
 
 def devices(value: object) -> tuple[int, ...]:

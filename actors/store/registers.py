@@ -28,6 +28,7 @@ REGISTERS: Final[dict[str, type[Model]]] = {
         tables.Approval,
         tables.Submitter,
         tables.CloudProvider,
+        tables.Worker,
     )
 }
 
@@ -54,8 +55,7 @@ def write(connection: sqlite3.Connection, rows: Iterable[RecordRow]) -> None:
 def read(connection: sqlite3.Connection, register: str) -> list[dict[str, Any]]:
     """All rows, by key."""
     columns, key = _shape(register)
-    order = ", ".join(key)
-    found = connection.execute(f"SELECT {', '.join(columns)} FROM {register} ORDER BY {order}")
+    found = connection.execute(f"SELECT {_quoted(columns)} FROM {register} ORDER BY {_quoted(key)}")
     return [dict(zip(columns, row, strict=True)) for row in found]
 
 
@@ -64,10 +64,11 @@ def _put(connection: sqlite3.Connection, row: PutRecord) -> None:
     _known(row.register, row.values, columns)
     names = list(row.values)
     others = [name for name in names if name not in key]
-    update = f"DO UPDATE SET {', '.join(f'{n} = excluded.{n}' for n in others)}" if others else "DO NOTHING"
+    replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in others)
+    update = f"DO UPDATE SET {replaced}" if others else "DO NOTHING"
     sql = (
-        f"INSERT INTO {row.register} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-        f" ON CONFLICT ({', '.join(key)}) {update}"
+        f"INSERT INTO {row.register} ({_quoted(names)}) VALUES ({', '.join('?' * len(names))})"
+        f" ON CONFLICT ({_quoted(key)}) {update}"
     )
     _execute(connection, sql, [_value(value) for value in row.values.values()])
 
@@ -77,7 +78,7 @@ def _drop(connection: sqlite3.Connection, row: DropRecord) -> None:
     _known(row.register, row.where, columns)
     if not row.where:
         raise InvalidInput(f"{row.register}: say which rows are to go")
-    where = " AND ".join(f"{name} = ?" for name in row.where)
+    where = " AND ".join(f'"{name}" = ?' for name in row.where)
     _execute(connection, f"DELETE FROM {row.register} WHERE {where}", [_value(v) for v in row.where.values()])
 
 
@@ -97,6 +98,11 @@ def _shape(register: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     key = meta.primary_key
     names = key.field_names if isinstance(key, CompositeKey) else (key.name,)
     return tuple(meta.columns), tuple(meta.fields[name].column_name for name in names)
+
+
+def _quoted(columns: Iterable[str]) -> str:
+    """As a list of SQL; one is called `order`."""
+    return ", ".join(f'"{column}"' for column in columns)
 
 
 def _known(register: str, values: dict[str, Any], columns: tuple[str, ...]) -> None:

@@ -295,6 +295,31 @@ class CloudProvider(Model):
         table_name = "provider"
 
 
+class Worker(Model):
+    """A worker as it is stored (`model/fleet/record.py`). Times are epoch seconds."""
+
+    id = TextField(primary_key=True)
+    name = TextField(unique=True)
+    order = IntegerField()
+    created_at = FloatField()
+    ephemeral = IntegerField(default=0)
+    labels = TextField(default="{}")
+    keys = TextField(default="[]")
+    drained = IntegerField(default=0)
+    spent = IntegerField(default=0)
+    incarnation = TextField(default="")
+    journal = TextField(default="")
+    life = IntegerField(default=0)
+    stranded = TextField(default="[]")
+    clones = TextField(default="[]")
+    connected_at = FloatField(null=True)
+    heard_at = FloatField(null=True)
+    offline_since = FloatField(null=True)
+
+    class Meta:
+        table_name = "worker"
+
+
 class Audit(Model):
     """What was done that is no job's event: append-only, and no cleanup touches it."""
 
@@ -315,5 +340,5 @@ class Audit(Model):
 
 ALL: Final[tuple[type[Model], ...]] = (
     Queue, Spec, Attempt, GpuHold, Event, Idempotency, Setting, Team, User, Token, ApprovalRule, Approval,
-    Submitter, Usage, CloudProvider, Audit,
+    Submitter, Usage, CloudProvider, Worker, Audit,
 )  # fmt: skip

@@ -20,6 +20,7 @@ from gpuyard.api.routes import (
     teams,
     tokens,
     users,
+    workers,
 )
 from gpuyard.api.web import assets, pages
 
@@ -39,6 +40,7 @@ ROUTERS: list[APIRouter] = [
     audit.router,
     teams.router,
     tokens.router,
+    workers.router,
     assets.router,
     pages.router,
 ]

@@ -27,6 +27,8 @@ SWITCH_SECONDS = 0.0005
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the database, the logs and the runs.")
 @click.option("--configs-dir", type=click.Path(path_type=Path), help="Folder of the job configs.")
 @click.option("--simulate-gpus", metavar="N[:MODEL[:GB]]", help="Simulated GPUs instead of real ones.")
+@click.option("--zmq-bind", metavar="HOST:PORT", help="Let workers connect here (and to the port after it); encrypted.")
+@click.option("--zmq-advertise", metavar="HOST:PORT", help="What workers connect to, if it is not where it listens.")
 def server(**flags: Any) -> None:
     """Start the server: queue, GPUs, HTTP.
 
@@ -73,7 +75,12 @@ def _serve(settings: Any) -> int:
     url = f"http://{_bracketed(settings.host)}:{listener.getsockname()[1]}"
     # Actors hand over in fractions of a millisecond: nobody may keep the interpreter for the usual five.
     sys.setswitchinterval(SWITCH_SECONDS)
-    supervisor = wiring.supervisor(settings, [frontend(listener, settings)])
+    try:
+        supervisor = wiring.supervisor(settings, [frontend(listener, settings)])
+    except GpuyardError as error:
+        raise Failure("the server was not started", error.detail, exit_code=ExitCode.USAGE) from None
+    except OSError as error:
+        raise _refused(error) from None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: supervisor.stop())
     address = settings.data_dir / ADDRESS_FILE

@@ -37,8 +37,12 @@ from gpuyard.actors.model.commands.cloud import (
     TestProvider as TestProvider,
 )
 from gpuyard.actors.model.commands.fleet import (
+    AddWorker as AddWorker,
     AllowKeys as AllowKeys,
+    DrainWorker as DrainWorker,
     ListWorkers as ListWorkers,
+    RemoveWorker as RemoveWorker,
+    RotateWorkerToken as RotateWorkerToken,
     SendToPeer as SendToPeer,
     WantAgain as WantAgain,
     WatchWorkers as WatchWorkers,
@@ -115,6 +119,7 @@ from gpuyard.actors.model.commands.runs import (
 from gpuyard.actors.model.commands.store import (
     Commit as Commit,
     GetCommitTimes as GetCommitTimes,
+    GetIdentity as GetIdentity,
     LoadRegisters as LoadRegisters,
     LoadSnapshot as LoadSnapshot,
     Record as Record,

@@ -4,11 +4,65 @@ from __future__ import annotations
 
 from gpuyard.actors.model import names
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.people import OWNER, Viewer
 from gpuyard.actors.model.wire import Sync
 
 
 class ListWorkers(Message, frozen=True, kw_only=True):
-    """From: Frontend. To: WorkerRegistry. Reply: list of WorkerView. Repeat: harmless."""
+    """From: Frontend. To: WorkerRegistry. Reply: list of WorkerView. Repeat: harmless.
+
+    `worker` (an id, a unique prefix of one, or a name) asks for that one alone. Errors: NotFound.
+    """
+
+    worker: str | None = None
+
+
+class AddWorker(Message, frozen=True, kw_only=True):
+    """Enrol a worker: it gets an id, and a token that is shown this once. From: Frontend. To: WorkerRegistry.
+
+    Reply: WorkerEnrolled, once it is durable. Errors: WrongState (ZeroMQ is not enabled), InvalidInput (the name is
+    taken or no name), StoreFailed. Repeat: InvalidInput.
+    """
+
+    name: str
+    worker_type: str = "persistent"
+    labels: dict[str, str] = {}
+    by: Viewer = OWNER
+
+
+class DrainWorker(Message, frozen=True, kw_only=True):
+    """Give a worker no new work until it is undrained. From: Frontend. To: WorkerRegistry. Reply: WorkerView.
+
+    `worker` is an id, a unique prefix of one, or a name. `drained` False undrains. Errors: NotFound, StoreFailed.
+    Repeat: harmless.
+    """
+
+    worker: str
+    drained: bool = True
+    by: Viewer = OWNER
+
+
+class RotateWorkerToken(Message, frozen=True, kw_only=True):
+    """A new token for a worker. From: Frontend. To: WorkerRegistry. Reply: WorkerEnrolled.
+
+    The old one works until the new one connects or 24 h have passed; with `now` it is void at once. Errors: as
+    AddWorker, and NotFound. Repeat: makes another one.
+    """
+
+    worker: str
+    now: bool = False
+    by: Viewer = OWNER
+
+
+class RemoveWorker(Message, frozen=True, kw_only=True):
+    """Delete a worker. From: Frontend. To: WorkerRegistry. Reply: WorkerView as it last was.
+
+    Errors: NotFound, WrongState (it has a job, and `force` is not set), StoreFailed. Repeat: NotFound.
+    """
+
+    worker: str
+    force: bool = False
+    by: Viewer = OWNER
 
 
 class WatchWorkers(Message, frozen=True, kw_only=True):

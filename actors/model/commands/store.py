@@ -40,6 +40,13 @@ class GetCommitTimes(Message, frozen=True, kw_only=True):
     """
 
 
+class GetIdentity(Message, frozen=True, kw_only=True):
+    """Which database is this? From: actors that speak with other hosts, at their start. To: QueueStore.
+
+    Reply: DatabaseIdentity. Repeat: harmless.
+    """
+
+
 class Record(Message, frozen=True, kw_only=True):
     """Make these rows of registers durable, as a whole. From: the actor that owns the registers. To: QueueStore.
 

@@ -25,8 +25,9 @@ class WorkerRecord(msgspec.Struct, kw_only=True):
 
     `order` is that of registration. `incarnation` is the life of the host that was admitted last, `journal` the
     identity of its journal and `life` the number of its start on it; `stranded` are fences that an earlier incarnation
-    may have: they wait out their lease. `spent`: an ephemeral one that was given its job. `heard_at` and `connected_at`
-    are written now and then, for show; `offline_since` is None while it is heard.
+    may have: they wait out their lease. `clones` are incarnations that spoke while another one did: what they say of
+    its runs is not believed. `spent`: an ephemeral one that was given its job. `heard_at` and `connected_at` are
+    written now and then, for show; `offline_since` is None while it is heard.
     """
 
     id: str
@@ -42,6 +43,7 @@ class WorkerRecord(msgspec.Struct, kw_only=True):
     journal: str = ""
     life: int = 0
     stranded: tuple[int, ...] = ()
+    clones: tuple[str, ...] = ()
     connected_at: float | None = None
     heard_at: float | None = None
     offline_since: float | None = None
@@ -57,7 +59,7 @@ class WorkerRecord(msgspec.Struct, kw_only=True):
 def from_row(row: dict[str, Any]) -> WorkerRecord:
     """As `LoadRegisters` gives it: lists and objects as JSON text, booleans as numbers."""
     values = dict(row)
-    for name in ("labels", "keys", "stranded"):
+    for name in ("labels", "keys", "stranded", "clones"):
         if isinstance(values.get(name), str):
             values[name] = msgspec.json.decode(values[name])
     return msgspec.convert(values, WorkerRecord, strict=False)

@@ -21,7 +21,11 @@ from gpuyard.actors.model.views.cloud import (
     ProviderTested as ProviderTested,
     ProviderView as ProviderView,
 )
-from gpuyard.actors.model.views.fleet import WorkerView as WorkerView
+from gpuyard.actors.model.views.fleet import (
+    OrphanView as OrphanView,
+    WorkerEnrolled as WorkerEnrolled,
+    WorkerView as WorkerView,
+)
 from gpuyard.actors.model.views.gpus import GpuPage as GpuPage, GpuView as GpuView
 from gpuyard.actors.model.views.history import (
     AttemptView as AttemptView,
@@ -60,3 +64,4 @@ from gpuyard.actors.model.views.queue import (
     Stats as Stats,
     WorkersStats as WorkersStats,
 )
+from gpuyard.actors.model.views.store import DatabaseIdentity as DatabaseIdentity
