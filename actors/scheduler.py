@@ -23,6 +23,7 @@ from gpuyard.actors.model import (
     events as e,
     host_news,
     names,
+    pauses,
     policy,
     reviews,
     runs,
@@ -189,6 +190,10 @@ class Scheduler(Actor):
                 return self._question(message, reviews.try_rule, reply)
             case c.SetLimits():
                 return self._command(message, change.set_limits, reply)
+            case c.PauseQueue():
+                return self._command(message, pauses.pause, reply)
+            case c.ResumeQueue():
+                return self._command(message, pauses.resume, reply)
             case c.ProcessQueue():
                 return self._command(message, change.process, reply)
             case c.DeleteJob() | c.CleanUp():
@@ -349,8 +354,6 @@ class Scheduler(Actor):
 
     @staticmethod
     def _wake_due(yard: Yard, now: Now, out: Outbox) -> None:
-        if yard.wake_due(now):
-            policy.lift_hold(yard)
         reviews.expire(yard, now, out)
         policy.start_what_may(yard, now, out)
 

@@ -90,6 +90,7 @@ class QueueStats(Limits, frozen=True, kw_only=True):
     workers: WorkersStats
     pending_by_reason: dict[str, int]
     gpu_idle_seconds: float
+    paused: list[str]
 
 
 class Position(Answer, frozen=True, kw_only=True):
@@ -156,6 +157,15 @@ class Reprioritised(Answer, frozen=True, kw_only=True):
 
 
 class Processed(Answer, frozen=True, kw_only=True):
+    dispatched: int
+    job_ids: list[str]
+    success: bool = True
+
+
+class Pauses(Answer, frozen=True, kw_only=True):
+    """`paused` are all targets at which nothing starts now; `job_ids` are the jobs that a resume started."""
+
+    paused: list[str]
     dispatched: int
     job_ids: list[str]
     success: bool = True

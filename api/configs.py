@@ -22,8 +22,9 @@ import msgspec
 
 from gpuyard.actors.model import bounds
 from gpuyard.actors.model.clock import iso
-from gpuyard.actors.model.description import Description, Source, read
+from gpuyard.actors.model.description import Description, Problem, Source, read
 from gpuyard.actors.model.errors import InvalidInput, NotFound
+from gpuyard.api import zones
 from gpuyard.api.configtext import parse
 
 MAX_BYTES: Final = 256 * 1024
@@ -96,7 +97,14 @@ class Configs:
     def describe(self, file: ConfigFile) -> Description:
         """What `file` asks for, its problems included."""
         source = Source(name=file.name, format=file.format, folder=file.folder, root=self.root, launch=self.launch)
-        return read(file.data, source)
+        found = read(file.data, source)
+        try:
+            if "window" in found.values:
+                zones.known(found.values["window"])
+        except ValueError as error:
+            problem = Problem("window", f"window {error}")
+            return msgspec.structs.replace(found, problems=(*found.problems, problem))
+        return found
 
     def validate(self, file: ConfigFile) -> tuple[list[str], list[str]]:
         """(errors, warnings) as sentences."""

@@ -74,6 +74,7 @@ ENTRY: Final[dict[str, Any]] = {
     "command": ["accelerate", "launch", "train.py", "--lr", "1e-4"],
     "device_ids": [],
     "time_limit": 43200.0,
+    "window": None,
 }
 
 RUNNING: Final = ENTRY | {
@@ -203,6 +204,7 @@ STATS: Final = {
     "workers": WORKERS,
     "pending_by_reason": {},
     "gpu_idle_seconds": 12.5,
+    "paused": [],
 } | LIMITS
 
 STATUS: Final[dict[str, Any]] = {
@@ -287,6 +289,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "release_job": CHANGED,
     "get_limits": LIMITS,
     "set_limits": LIMITS | {"success": True},
+    "pause_queue": {"success": True, "paused": ["local"], "dispatched": 0, "job_ids": []},
+    "resume_queue": {"success": True, "paused": [], "dispatched": 1, "job_ids": [JOB_ID]},
     "process_queue": {"success": True, "dispatched": 1, "job_ids": [JOB_ID]},
     "clean_up_queue": {"success": True, "deleted": 42, "days": 30},
     "list_jobs": {"jobs": [JOB], "total": 1},

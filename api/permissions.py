@@ -51,6 +51,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/queue/concurrency"): Rule.ADMIN,
     ("POST", "/api/queue/submit"): Rule.VIEWER,
     ("POST", "/api/queue/process"): Rule.ADMIN,
+    ("POST", "/api/queue/pause"): Rule.ADMIN,
+    ("POST", "/api/queue/resume"): Rule.ADMIN,
     ("POST", "/api/queue/cleanup"): Rule.ADMIN,
     ("POST", "/api/queue/{job_id}/cancel"): Rule.ACT,
     ("POST", "/api/queue/{job_id}/approve"): Rule.LEAD,

@@ -12,7 +12,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `configs_dir` is where `config_name` is looked up. `launch_command` starts a SimpleTuner config. `started_at`
     (epoch seconds) is the supervisor's start. `allowed_hosts` are names beyond the loopback ones that a request may
-    carry in `Host` (without port). `peer_uid` None takes this process's own user.
+    carry in `Host` (without port). `peer_uid` None takes this process's own user. `time_zone` is that of queue windows
+    which name none ("": this machine's).
     """
 
     data_dir: str = ""
@@ -23,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     peer_uid: int | None = None
+    time_zone: str = ""
     user_max_pending: int = 10_000
     ask_timeout: float = 10.0
     body_limit: int = 256 * 1024

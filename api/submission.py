@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from gpuyard.actors.model.errors import InvalidInput, NotAllowed
 from gpuyard.actors.model.job import JobSpec
 from gpuyard.actors.model.people import Level, Viewer
 from gpuyard.actors.model.views import JobAccepted, JobRefused
-from gpuyard.api import jobfiles
+from gpuyard.api import jobfiles, zones
 from gpuyard.api.answers import Submitted
 from gpuyard.api.configs import ConfigFile, Configs, UnknownConfig
 from gpuyard.api.core import Core
@@ -70,10 +71,14 @@ def _read(configs: Configs, wanted: set[str]) -> Found:
     return found
 
 
-async def wanted_of(core: Core, body: SubmitBody, configs: Configs, found: Found) -> Wanted:
-    """What the body asks for, with the files that its config sends along."""
+async def wanted_of(core: Core, body: SubmitBody, configs: Configs, found: Found, time_zone: str) -> Wanted:
+    """What the body asks for, with the files that its config sends along. `time_zone` is that of windows which name
+    none."""
     wanted, files = spec_of(body, configs, found)
-    if isinstance(wanted, JobRefused) or not files or body.config_name is None:
+    if isinstance(wanted, JobRefused):
+        return wanted
+    wanted = in_zone(wanted, time_zone)
+    if not files or body.config_name is None:
         return wanted
     file = found[body.config_name]
     assert isinstance(file, ConfigFile), "a refusal has no files"
@@ -101,6 +106,13 @@ def spec_of(body: SubmitBody, configs: Configs, found: Found) -> tuple[Wanted, t
         }
         files = values.pop("files", ())
     return JobSpec(**_merged(values, body)), files
+
+
+def in_zone(spec: JobSpec, time_zone: str) -> JobSpec:
+    """`spec` with the offsets of its window's zone, as they are known today."""
+    if spec.window is None:
+        return spec
+    return msgspec.structs.replace(spec, window=zones.resolved(spec.window, time_zone, time.time()))
 
 
 def _merged(values: dict[str, Any], body: SubmitBody) -> dict[str, Any]:

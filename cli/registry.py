@@ -36,6 +36,8 @@ QUEUE: Final = Family(
         "position": Verb("queue_position:position", "Where a job stands, and about when it starts."),
         "limits": Verb("queue_limits:limits", "Show the limits; `limits set` changes them."),
         "process": Verb("queue_process:process", "Start now what may start; needed after a cancel of a run."),
+        "pause": Verb("queue_pause:pause", "Let nothing start, here, on workers or in the cloud."),
+        "resume": Verb("queue_pause:resume", "End a pause and start what may start."),
         "cleanup": Verb("queue_cleanup:cleanup", "Forget jobs that ended many days ago."),
     },
 )

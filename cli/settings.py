@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gpuyard.api import zones
 from gpuyard.cli import cloud_settings
 
 ENV_PREFIX = "GPUYARD_"
@@ -110,9 +111,19 @@ class ServerSettings(HostSettings):
     )
     assumed_hours: float = Field(1.0, gt=0, description="what a cloud job without a time limit is expected to take")
     public_url: str = Field("", description="where cloud providers reach this server's webhooks, such as https://HOST")
+    time_zone: str = Field(
+        "", description="zone of queue windows that name none, such as Europe/Berlin; default: this machine's"
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="names besides loopback that a request may be sent to, comma separated"
     )
+
+    @field_validator("time_zone", mode="after")
+    @classmethod
+    def _time_zone(cls, value: str) -> str:
+        if value and not zones.exists(value):
+            raise ValueError("must be the name of a time zone, such as Europe/Berlin or UTC")
+        return value
 
     @field_validator("providers", mode="after")
     @classmethod

@@ -121,6 +121,11 @@ _OPTIONS = (
     click.option("--time-limit", type=SPAN, metavar="TIME", help="Stop it after so long: 12h, 90m, 1h30m."),
     click.option("--not-before", type=Moment(), metavar="WHEN", help="Start no earlier: 22:00, +2h, 2026-11-22T22:00."),
     click.option(
+        "--window",
+        metavar="HOURS",
+        help="Start only in these hours: 22:00-07:00, with a zone behind it where it is not the server's.",
+    ),
+    click.option(
         "--max-attempts", type=click.IntRange(1, 100), metavar="N", help="How often it may be started.  [default: 3]"
     ),
     click.option("--retry-on", multiple=True, metavar="CLASS", help="Also retry after this end: oom, exit:1, …"),

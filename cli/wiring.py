@@ -84,4 +84,5 @@ def api_settings(settings: ServerSettings) -> ApiSettings:
         started_at=time.time(),
         version=__version__,
         allowed_hosts=settings.allowed_hosts,
+        time_zone=settings.time_zone,
     )

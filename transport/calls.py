@@ -53,6 +53,8 @@ SCHEDULER: Calls = {
     c.RemoveRule: ApprovalRule,
     c.GetRules: list[ApprovalRule],
     c.TryRule: list[v.RuleMatch],
+    c.PauseQueue: v.QueuePauses,
+    c.ResumeQueue: v.QueuePauses,
     c.ProcessQueue: v.QueueProcessed,
     c.SetLimits: Limits,
     c.CleanUp: v.JobsDeleted,

@@ -15,6 +15,7 @@ from gpuyard.actors.model.hosts import BUSY, CONNECTING, DRAINING, IDLE, OFFLINE
 from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.outbox import Now
+from gpuyard.actors.model.reasons import Reason, ReasonCode
 from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.views import (
     Entry,
@@ -135,8 +136,15 @@ def position(yard: Yard, question: GetPosition, now: Now) -> PositionView:
         queued_at=iso(job.queued_at),
         reasons=reasons,
         user_id=job.user_id,
-        forecast=None if place is None or waits_for_ever else _forecast(yard, job, place, now),
+        forecast=None
+        if place is None or waits_for_ever or _waits_for_time(reasons)
+        else _forecast(yard, job, place, now),
     )
+
+
+def _waits_for_time(reasons: list[Reason]) -> bool:
+    """Its start hangs on the clock, not on how long others run."""
+    return any(reason.code in (ReasonCode.NOT_BEFORE, ReasonCode.WINDOW) for reason in reasons)
 
 
 def _forecast(yard: Yard, job: Job, place: int, now: Now) -> Forecast | None:
@@ -196,6 +204,7 @@ def stats(yard: Yard, question: GetStats, now: Now) -> Stats:
         workers=_workers(yard),
         limits=yard.limits,
         gpu_idle_seconds=round(yard.gpu_idle_seconds, 3),
+        paused=sorted(yard.paused),
         pending_by_reason=_reasons_of_first(yard, now) if question.with_reasons else {},
     )
 

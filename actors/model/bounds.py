@@ -14,7 +14,7 @@ import signal
 from datetime import datetime
 from typing import Any, Final
 
-from gpuyard.actors.model import clock
+from gpuyard.actors.model import clock, windows
 from gpuyard.actors.model.job import Target
 from gpuyard.actors.model.sent_file import MOST_FILES
 
@@ -240,6 +240,11 @@ def moment(value: object) -> float:
         except (ValueError, OverflowError):
             raise ValueError("must be a time such as 2026-11-22T02:05:00Z") from None
     return number(value, 0, 32_503_680_000)  # the year 3000
+
+
+def window(value: object) -> windows.Window:
+    """The hours in which a job may start; its zone is looked up where it is known which there are."""
+    return windows.parse(value)
 
 
 def metadata(value: object) -> dict[str, Any]:

@@ -31,6 +31,7 @@ CHECKS: Final[dict[str, Callable[[object], Any]]] = {
     "estimated_cost": lambda value: bounds.number(value, 0, bounds.MAX_COST),
     "time_limit": duration.parse,
     "not_before": bounds.moment,
+    "window": bounds.window,
     "max_attempts": lambda value: bounds.whole(value, 1, bounds.MAX_ATTEMPTS),
     "retry_on": bounds.retry_on,
     "partition_policy": bounds.partition_policy,
@@ -43,7 +44,6 @@ CHECKS: Final[dict[str, Callable[[object], Any]]] = {
 # Keys that a later release gives a meaning. Ignoring them would run a job at a time, or without a file, that its
 # author did not mean, so they are refused with a sentence of their own.
 LATER: Final = {
-    "window": "queue windows are not part of this release: use not_before, or leave it out",
     "secrets": "job secrets are not part of this release: leave it out",
 }
 

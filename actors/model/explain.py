@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.model import gpu_words, limit_reasons, policy, reserve, reviews, worker_reasons
+from gpuyard.actors.model import gpu_words, limit_reasons, pauses, policy, reserve, reviews, windows, worker_reasons
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.clouds import DEFAULT_PROVIDER
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
@@ -49,18 +49,19 @@ def obstacles(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
             yield from _here_or_on_a_worker(yard, job, now)
         case Pool.WORKER:
             yield from limit_reasons.of_user(yard, job)
-            yield from worker_reasons.why(yard, job, now)
+            yield from _workers(yard, job, now)
         case Pool.CLOUD:
+            yield from pauses.reasons(yard, "cloud")
             yield from _cloud(yard, job)
 
 
 def _here_or_on_a_worker(yard: Yard, job: Job, now: Now) -> list[Reason]:
     """Nothing when either side may have it; else what both say. A side that can never have it is no reason to give up
     while the other may."""
-    local = list(_local(yard, job, now))
+    local = [*pauses.reasons(yard, "local"), *_local(yard, job, now)]
     if not local or not may_go_to_worker(job) or not len(yard.hosts):
         return local
-    remote = list(worker_reasons.why(yard, job, now))
+    remote = _workers(yard, job, now)
     if not remote:
         return []
     hopeless = [any(reason.never for reason in side) for side in (local, remote)]
@@ -68,6 +69,11 @@ def _here_or_on_a_worker(yard: Yard, job: Job, now: Now) -> list[Reason]:
         local, remote = ([msgspec.structs.replace(r, never=False) for r in side] for side in (local, remote))
     # A worker that could have it is tried first.
     return [*remote, *local] if hopeless[0] and not hopeless[1] else [*local, *remote]
+
+
+def _workers(yard: Yard, job: Job, now: Now) -> list[Reason]:
+    """Why no worker takes it now."""
+    return list(pauses.reasons(yard, "worker")) or list(worker_reasons.why(yard, job, now))
 
 
 def _local(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
@@ -98,6 +104,15 @@ def _by_hand_and_time(job: Job, now: Now) -> Iterator[Reason]:
             code=ReasonCode.BACKOFF,
             text=f"Attempt {job.attempt - 1} ended early; attempt {job.attempt} starts at {at}.",
             detail={"until": at, "attempt": job.attempt},
+        )
+    window = job.spec.window
+    if window is not None and not windows.is_open(window, now.wall):
+        at = iso(windows.opens_at(window, now.wall))
+        yield Reason(
+            code=ReasonCode.WINDOW,
+            text=f"It starts only within {window}, which opens at {at}.",
+            detail={"window": str(window), "zone": window.zone, "opens_at": at},
+            unblock="wait until it opens, or cancel it and submit it again without --window",
         )
 
 

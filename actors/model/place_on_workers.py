@@ -64,7 +64,7 @@ def best(yard: Yard, now: Now) -> Place | None:
 
 def place(yard: Yard, job: Job, now: Now) -> Place | None:
     """Where `job` would go this moment, as far as workers decide; it need not be in the yard yet."""
-    if not may_go_to_worker(job):
+    if not may_go_to_worker(job) or "worker" in yard.paused:
         return None
     return _place(yard, job, yard.rank_key(job, now), reservations(yard, now), now)
 

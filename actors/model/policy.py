@@ -26,7 +26,8 @@ def start_what_may(yard: Yard, now: Now, out: Outbox) -> list[str]:
 
     While `processing_held` stands, local and worker jobs stay (DESIGN 6, "A cancel of a running …").
     """
-    yard.wake_due(now)
+    if yard.wake_due(now):
+        lift_hold(yard)  # a time rule asks for work to start
     started: list[str] = []
     if not yard.processing_held:
         started += _start_on_hosts(yard, now, out)
@@ -71,7 +72,7 @@ def _start_on_hosts(yard: Yard, now: Now, out: Outbox) -> list[str]:
     """Local and worker jobs in one order; a job that may go either way goes to a worker."""
     started: list[str] = []
     while True:
-        places = (place_on_workers.best(yard, now), _best_gpu_place(yard, now), _best_cpu_place(yard, now))
+        places = (_best_on_workers(yard, now), _best_gpu_place(yard, now), _best_cpu_place(yard, now))
         place = min((place for place in places if place is not None), key=lambda place: place.key, default=None)
         if place is None:
             return started
@@ -82,9 +83,13 @@ def _start_on_hosts(yard: Yard, now: Now, out: Outbox) -> list[str]:
         started.append(place.job.job_id)
 
 
+def _best_on_workers(yard: Yard, now: Now) -> Place | None:
+    return None if "worker" in yard.paused else place_on_workers.best(yard, now)
+
+
 def _best_gpu_place(yard: Yard, now: Now) -> Place | None:
     """The first job in order that local GPUs may have."""
-    if gpu_slots(yard) <= 0 or not yard.ledger.free or not yard.ledger.fresh(now.monotonic):
+    if "local" in yard.paused or gpu_slots(yard) <= 0 or not yard.ledger.free or not yard.ledger.fresh(now.monotonic):
         return None
     reservation = reserve.find(yard, now)
     job = _best_gpu_job(yard, reservation, now)
@@ -133,7 +138,7 @@ def _backfill(yard: Yard, reservation: Reservation, allowance: float, now: Now) 
 
 def _best_cpu_place(yard: Yard, now: Now) -> Place | None:
     """The first job in order that this machine's cores may have."""
-    if len(yard.running[Pool.CPU]) >= yard.limits.local_cpu_job_max_concurrent:
+    if "local" in yard.paused or len(yard.running[Pool.CPU]) >= yard.limits.local_cpu_job_max_concurrent:
         return None
     job = _first(yard, Pool.CPU, now)
     return Place(yard.rank_key(job, now), job, LOCAL_HOST, []) if job is not None else None
@@ -141,6 +146,8 @@ def _best_cpu_place(yard: Yard, now: Now) -> Place | None:
 
 def _start_cloud_jobs(yard: Yard, now: Now, out: Outbox) -> list[str]:
     started: list[str] = []
+    if "cloud" in yard.paused:
+        return started
     while yard.clouds.available and len(yard.running[Pool.CLOUD]) < yard.limits.max_concurrent:
         job = _first(yard, Pool.CLOUD, now)
         if job is None:

@@ -2,8 +2,8 @@
 
 A *shape* is everything that decides whether a job may start, so if its oldest job may not, none may. Shapes that ask
 the same of a pool stand in one *lane*; a pass looks at the heads of the lanes that fit the free capacity now. A shape
-whose user or team is at a limit is parked under that cause and woken by it. A job that is held or waits for a time
-stands in no shape until then.
+whose user or team is at a limit is parked under that cause and woken by it; one whose queue window is closed stands
+aside until it opens. A job that is held or waits for a time stands in no shape until then.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gpuyard.actors.model.job import Job, Target
 from gpuyard.actors.model.labels import Wanted, wanted
 from gpuyard.actors.model.order import RankClass, rank_class
+from gpuyard.actors.model.windows import Window
 
 
 class Pool(StrEnum):
@@ -31,7 +32,8 @@ class Lane(NamedTuple):
     """What a job asks of its pool, and with which rank.
 
     `need` GPUs, each of at least `memory` bytes, out of `devices` (indices of local GPUs that the job insists on;
-    empty: out of all). `remote`: a worker may have it, if its labels match `labels`.
+    empty: out of all). `remote`: a worker may have it, if its labels match `labels`. `window` are the hours in which
+    it may start.
     """
 
     rank: RankClass
@@ -41,6 +43,7 @@ class Lane(NamedTuple):
     remote: bool
     labels: Wanted
     provider: str | None
+    window: Window | None = None
 
 
 class Shape(NamedTuple):
@@ -81,6 +84,7 @@ def lane_of(job: Job) -> Lane:
         remote=remote,
         labels=wanted(spec.worker_labels) if remote else (),
         provider=spec.provider,
+        window=spec.window,
     )
 
 
@@ -91,14 +95,20 @@ def shape_of(job: Job) -> Shape:
 class _Group:
     """The jobs of one shape: a heap of seqs with lazy deletion."""
 
-    __slots__ = ("awake_since", "cause", "heap", "jobs", "shape")
+    __slots__ = ("awake_since", "cause", "closed", "heap", "jobs", "shape")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.heap: list[int] = []
         self.jobs: dict[int, Job] = {}
         self.cause: Cause | None = None
+        self.closed = False
         self.awake_since = 0.0
+
+    @property
+    def awake(self) -> bool:
+        """It is parked under nothing, and its window is open."""
+        return self.cause is None and not self.closed
 
     def head(self) -> Job | None:
         while self.heap and self.heap[0] not in self.jobs:
@@ -113,6 +123,8 @@ class Shapes:
         self._groups: dict[Shape, _Group] = {}
         self._lanes: dict[Pool, dict[Lane, list[tuple[int, Shape]]]] = {pool: {} for pool in Pool}
         self._parked: dict[Cause, set[Shape]] = {}
+        self._windows: dict[Window, set[Shape]] = {}
+        self._closed: set[Window] = set()
 
     def add(self, job: Job, now: float) -> None:
         shape = shape_of(job)
@@ -120,10 +132,14 @@ class Shapes:
         if group is None:
             group = self._groups[shape] = _Group(shape)
             group.awake_since = now
+            window = shape.lane.window
+            if window is not None:
+                self._windows.setdefault(window, set()).add(shape)
+                group.closed = window in self._closed
         old = group.head()
         group.jobs[job.seq] = job
         heappush(group.heap, job.seq)
-        if group.cause is None and (old is None or job.seq < old.seq):
+        if group.awake and (old is None or job.seq < old.seq):
             self._offer(group)
 
     def remove(self, job: Job) -> None:
@@ -136,7 +152,8 @@ class Shapes:
             if group.cause is not None:
                 self._unpark(group)
             del self._groups[shape]
-        elif group.cause is None:
+            self._leave_window(shape)
+        elif group.awake:
             self._offer(group)
 
     def lanes(self, pool: Pool) -> Iterator[Lane]:
@@ -148,7 +165,7 @@ class Shapes:
         while heap:
             seq, shape = heap[0]
             group = self._groups.get(shape)
-            job = group.head() if group is not None and group.cause is None else None
+            job = group.head() if group is not None and group.awake else None
             if job is not None and group is not None and job.seq == seq:
                 return job, group.awake_since
             heappop(heap)
@@ -160,7 +177,7 @@ class Shapes:
         return [
             job
             for group in self._groups.values()
-            if group.shape.pool is pool and group.cause is None
+            if group.shape.pool is pool and group.awake
             for job in group.jobs.values()
         ]
 
@@ -175,12 +192,46 @@ class Shapes:
             group = self._groups[shape]
             group.cause = None
             group.awake_since = now
-            self._offer(group)
+            if group.awake:
+                self._offer(group)
 
     def wake_all(self, now: float) -> None:
         """After a change of limits."""
         for cause in list(self._parked):
             self.wake(cause, now)
+
+    # --- windows -----------------------------------------------------------------------------------------------
+
+    def has(self, window: Window) -> bool:
+        """Do jobs of this window wait here?"""
+        return window in self._windows
+
+    def turn(self, window: Window, is_open: bool, now: float) -> None:
+        """The window has opened or closed: its jobs may be looked at, or no longer."""
+        if not is_open:
+            self._closed.add(window)
+        else:
+            self._closed.discard(window)
+        for shape in self._windows.get(window, ()):
+            group = self._groups[shape]
+            if group.closed is not is_open:
+                continue
+            group.closed = not is_open
+            if not is_open:
+                self._lanes[shape.pool].pop(shape.lane, None)
+                continue
+            group.awake_since = now
+            if group.cause is None:
+                self._offer(group)
+
+    def _leave_window(self, shape: Shape) -> None:
+        window = shape.lane.window
+        if window is None:
+            return
+        shapes = self._windows[window]
+        shapes.discard(shape)
+        if not shapes:
+            del self._windows[window]
 
     def _unpark(self, group: _Group) -> None:
         assert group.cause is not None

@@ -30,6 +30,8 @@ EVENTS: Final[dict[str, str]] = {
     "worker_added": "A worker was enrolled, or is known again; data: its id, name and state.",
     "worker_changed": "A worker came, fell silent or is drained; data: its id, name and state (online: idle or busy).",
     "worker_removed": "A worker is no more; data: its id and name.",
+    "queue_paused": "An admin paused targets: nothing starts there; data: which.",
+    "queue_resumed": "An admin resumed targets; data: which.",
     "limits_changed": "An admin changed limits; data: the changes.",
     "queue_processed": "An admin had the queue processed; data: how many jobs started.",
     "queue_cleaned": "An admin deleted jobs that ended long ago; data: days, and how many jobs.",

@@ -93,6 +93,7 @@ def _decide(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
     refusal = _refusal(yard, command)
     if refusal is not None:
         return refusal
+    command = msgspec.structs.replace(command, spec=_priced(yard.clouds, command.spec))
     approval = reviews.asked_for(yard, command, now)
     job = _job(yard, command, approval is not None, now)
     if command.no_wait or command.dry_run:
@@ -186,7 +187,7 @@ def _job(yard: Yard, command: SubmitJob, blocked: bool, now: Now) -> Job:
         job_id=yard.new_job_id(),
         user_id=by.user_id,
         team_id=command.team_id if command.team_id is not None else by.team_id,
-        spec=_priced(yard.clouds, command.spec),
+        spec=command.spec,
         seq=yard.next_seq,
         queued_at=now.wall,
         ranked_at=max(now.wall, yard.last_ranked_at),

@@ -43,9 +43,12 @@ from gpuyard.actors.model.order import QueueOrder
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.shapes import Cause, Pool, Shapes, pool_of
+from gpuyard.actors.model.windows import Watch, Window, is_open
 
 WAITS_KEPT = 100
 LIMITS_SETTING = "limits"
+PAUSED_SETTING = "paused"
+PAUSABLE = ("local", "worker", "cloud")
 LEASE_SECONDS = 1800.0
 
 
@@ -87,6 +90,8 @@ class Yard:
         self.cloud_of_user: Counter[int] = Counter()
         self.cloud_of_team: Counter[str] = Counter()
         self.clouds = Clouds()
+        self.paused = frozenset(snapshot.settings.get(PAUSED_SETTING) or ()) & frozenset(PAUSABLE)
+        self.windows = Watch()
         self.processing_held = False
         self.held_since = 0.0
         self.last_ranked_at = 0.0
@@ -298,7 +303,12 @@ class Yard:
         if wake > now_wall:
             heappush(self.timers, (wake, job.job_id))
         else:
-            self.shapes.add(job, now_wall)
+            self._join(job, now_wall)
+
+    def _join(self, job: Job, now_wall: float) -> None:
+        if job.spec.window is not None:
+            self._watch(job.spec.window, now_wall)
+        self.shapes.add(job, now_wall)
 
     def _leave_line(self, job: Job) -> None:
         self.order.remove(job)
@@ -314,9 +324,20 @@ class Yard:
             job = self.jobs.get(job_id)
             if job is not None and job.status is Status.PENDING and not job.held:
                 self.shapes.remove(job)
-                self.shapes.add(job, now.wall)
+                self._join(job, now.wall)
                 woken = True
+        for window in self.windows.due(now.wall):
+            if self.shapes.has(window):
+                self._watch(window, now.wall)
+                woken = woken or is_open(window, now.wall)
         return woken
+
+    def _watch(self, window: Window, at: float) -> None:
+        """Keep the window's jobs in or out as it is now, and be called when that changes."""
+        change = self.windows.add(window, at)
+        if change is not None:
+            self.shapes.turn(window, is_open(window, at), at)
+            self.call_at(change)
 
     def call_at(self, at: float) -> None:
         """Have the Scheduler look at the time rules at `at`, on behalf of no pending job."""
@@ -360,7 +381,7 @@ class Yard:
         """Count the time that GPUs stood idle while a job that could have used them waited; after each decision."""
         self.gpu_idle_seconds += self._idle_gpus * max(0.0, now.monotonic - self._idle_since)
         self._idle_since = now.monotonic
-        free = self.ledger.free
+        free = [] if "local" in self.paused else self.ledger.free
         wanted = any(lane.need <= len(free) for lane in self.shapes.lanes(Pool.GPU)) if free else False
         self._idle_gpus = len(free) if wanted else 0
 

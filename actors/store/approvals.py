@@ -92,6 +92,8 @@ def _past(row: tuple[Any, ...], numbers: dict[int, int]) -> PastSubmit:
             device_ids=spec.device_ids,
             any_gpu=spec.any_gpu,
             worker_labels=spec.worker_labels,
+            gpu_memory_gb=spec.gpu_memory_gb,
+            provider_options={key: value for key, value in spec.provider_options.items() if key.startswith("hardware")},
             metadata={key: value for key, value in spec.metadata.items() if key.startswith("hardware")},
         ),
     )

@@ -17,7 +17,7 @@ from gpuyard.actors.model.people import Level
 from gpuyard.actors.model.views import HistoryPage, JobAccepted, JobChanged, JobRefused, JobsCancelled
 from gpuyard.api import jobviews, lookup, submission
 from gpuyard.api.answers import BulkCancelled, Changed, JobList, NotCancelled, OneJob, Removed, Story, Submitted
-from gpuyard.api.deps import CoreDep, ViewerDep
+from gpuyard.api.deps import CoreDep, SettingsDep, ViewerDep
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.routes.approvals import asked_by_author
 from gpuyard.api.routes.params import IdempotencyKey, JobId, Offset, StatusFilter, statuses
@@ -100,7 +100,11 @@ async def cancel_job(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Respons
 
 @job_route(router, "POST", "/{job_id}/retry", "retry_job", Submitted)
 async def retry_job(
-    core: CoreDep, viewer: ViewerDep, job_id: JobId, idempotency_key: IdempotencyKey = None
+    core: CoreDep,
+    viewer: ViewerDep,
+    settings: SettingsDep,
+    job_id: JobId,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Submit a failed or cancelled job again: a new job of the same spec, with the config as it was then."""
     record = await lookup.current(core, viewer, job_id)
@@ -111,7 +115,7 @@ async def retry_job(
         raise NotAllowed("a viewer submits existing configs only: this job ran a command")
     key = submission.check_key(idempotency_key)
     message = SubmitJob(
-        spec=msgspec.convert(record.spec, JobSpec),
+        spec=submission.in_zone(msgspec.convert(record.spec, JobSpec), settings.time_zone),
         by=viewer,
         team_id=entry.team_id if viewer.is_admin or entry.team_id == viewer.team_id else None,
         # What a rule asked for then is for the rules of today to ask for again.

@@ -20,9 +20,11 @@ from gpuyard.actors.model.commands import (
     GetStats,
     HoldJob,
     ListJobs,
+    PauseQueue,
     ProcessQueue,
     RejectJob,
     ReleaseJob,
+    ResumeQueue,
     SetPriority,
 )
 from gpuyard.actors.model.errors import InvalidInput, NotActive
@@ -39,17 +41,18 @@ from gpuyard.actors.model.views import (
     PositionView,
     PriorityChanged,
     QueuePage,
+    QueuePauses,
     QueueProcessed,
     Stats,
 )
 from gpuyard.api import lookup
-from gpuyard.api.answers import Changed, CleanedUp, Position, Processed, QueueList, QueueStats, Reprioritised
+from gpuyard.api.answers import Changed, CleanedUp, Pauses, Position, Processed, QueueList, QueueStats, Reprioritised
 from gpuyard.api.core import Core
 from gpuyard.api.deps import CoreDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.routes.params import JobId, Offset, StatusFilter, UserId, statuses
-from gpuyard.api.schemas.requests import PriorityBody
+from gpuyard.api.schemas.requests import PriorityBody, TargetsBody
 
 router = APIRouter(prefix="/api/queue", tags=["queue"])
 
@@ -233,6 +236,22 @@ async def release_job(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Respon
 async def _change(core: Core, viewer: Viewer, job_id: str, message: Message) -> Response:
     done: JobChanged = await lookup.act(core, viewer, job_id, message)
     return JsonResponse(Changed(**msgspec.structs.asdict(done)))
+
+
+@router.post("/pause", operation_id="pause_queue", responses=answer("pause_queue", Pauses))
+async def pause_queue(core: CoreDep, viewer: ViewerDep, body: TargetsBody | None = None) -> Response:
+    """Let nothing start at these targets (all by default) until they are resumed, over restarts too; runs go on."""
+    targets = tuple((body or TargetsBody()).targets)
+    done: QueuePauses = await core.ask(names.SCHEDULER, PauseQueue(targets=targets, by=viewer))
+    return JsonResponse(Pauses(paused=done.paused, dispatched=0, job_ids=[]))
+
+
+@router.post("/resume", operation_id="resume_queue", responses=answer("resume_queue", Pauses))
+async def resume_queue(core: CoreDep, viewer: ViewerDep, body: TargetsBody | None = None) -> Response:
+    """End pauses (all by default), and start what may start now."""
+    targets = tuple((body or TargetsBody()).targets)
+    done: QueuePauses = await core.ask(names.SCHEDULER, ResumeQueue(targets=targets, by=viewer))
+    return JsonResponse(Pauses(paused=done.paused, dispatched=len(done.job_ids), job_ids=done.job_ids))
 
 
 @router.post("/process", operation_id="process_queue", responses=answer("process_queue", Processed))

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from gpuyard.actors.model import bounds
+from gpuyard.actors.model import bounds, windows
 from gpuyard.actors.model.description import CHECKS
+from gpuyard.api import zones
 
 
 class Strict(BaseModel):
@@ -62,6 +63,10 @@ def team(value: object) -> str:
     return found
 
 
+def window(value: object) -> windows.Window:
+    return zones.known(bounds.window(value))
+
+
 Command = _key("command", list[str], description="The program and its arguments, a list; no shell is involved.")
 WorkDir = checked(folder, str, description="Absolute folder to run in; without it a command runs in the job's own.")
 Env = _key("env", dict[str, str], description="Environment variables, added to those of gpuyard.")
@@ -75,6 +80,12 @@ Cost = _key("estimated_cost", float, description="USD.", json_schema_extra={"min
 Duration = _key("time_limit", float | str, description="Seconds, or text such as 12h, 90m, 1h30m.")
 Lease = _key("lease_seconds", float | str, description="Seconds without contact after which a worker stops the run.")
 Moment = _key("not_before", float | str, description="ISO-8601 time or epoch seconds.")
+Window = checked(
+    window,
+    str,
+    description='Hours of the day in which it may start, "22:00-07:00" or "22:00-07:00 Europe/Berlin"; without a zone'
+    " those of the server. A run that goes on when they end is left alone.",
+)
 Attempts = _key("max_attempts", int, json_schema_extra={"minimum": 1, "maximum": bounds.MAX_ATTEMPTS})
 RetryOn = _key("retry_on", list[str], description="Ends that are tried again: oom, timeout, exit:N, signal:NAME …")
 Partition = _key("partition_policy", str, json_schema_extra={"enum": ["lease", "hold"]})

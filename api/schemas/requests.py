@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -45,6 +45,16 @@ class PriorityBody(Strict):
     model_config = ConfigDict(json_schema_extra={"examples": [{"priority": 35}, {"priority": None}]})
 
     priority: fields.Override | None
+
+
+class TargetsBody(Strict):
+    """`targets`, or all of them where none is named."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"targets": ["local", "worker"]}, {}]})
+
+    targets: Annotated[
+        list[Literal["local", "worker", "cloud"]], Field(min_length=1, max_length=3, description="Where.")
+    ] = ["local", "worker", "cloud"]
 
 
 def _limit(name: str, schema: Any) -> Any:

@@ -47,6 +47,7 @@ class SubmitBody(Strict):
     retry_on: fields.RetryOn | None = None
     time_limit: fields.Duration | None = None
     not_before: fields.Moment | None = None
+    window: fields.Window | None = None
     partition_policy: fields.Partition | None = None
     lease_seconds: fields.Lease | None = None
     checkpoint_signal: fields.Signal | None = None

@@ -70,6 +70,8 @@ def facts(job: dict[str, Any]) -> Iterator[tuple[str, Cell | str]]:
             yield name.replace("_", " "), clean(flat(job[name]))
     if job.get("time_limit") is not None:
         yield "time limit", span(job["time_limit"])
+    if job.get("window"):
+        yield "window", clean(job["window"])
     yield "attempts", f"{job.get('attempt')} of at most {job.get('max_attempts')}"
     for name, value in (job.get("metadata") or {}).items():
         yield f"metadata.{clean(name)}", clean(flat(value))

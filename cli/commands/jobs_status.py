@@ -63,6 +63,9 @@ def facts(stats: dict[str, Any]) -> Iterator[tuple[str, Cell | str]]:
             "cloud jobs",
             f"{stats['running']} running (limit {stats.get('max_concurrent')}), {stats['queue_depth']} waiting",
         )
+    if stats.get("paused"):
+        paused = ", ".join(map(str, stats["paused"]))
+        yield "paused", Cell(f"{paused} (gpuyard queue resume)", "yellow")
     yield "average wait", span(stats.get("avg_wait_seconds"))
     waiting = stats.get("pending_by_reason") or {}
     if waiting:

@@ -117,6 +117,27 @@ class ProcessQueue(Message, frozen=True, kw_only=True):
     by: Viewer = OWNER
 
 
+class PauseQueue(Message, frozen=True, kw_only=True):
+    """Nothing starts at these targets until they are resumed; runs go on. From: Frontend. To: Scheduler.
+
+    `targets` are of local, worker and cloud, all of them where none is named. Reply: QueuePauses. Errors: NotAllowed
+    (admin), InvalidInput. Repeat: harmless.
+    """
+
+    targets: tuple[str, ...] = ()
+    by: Viewer = OWNER
+
+
+class ResumeQueue(Message, frozen=True, kw_only=True):
+    """End pauses and process the queue. From: Frontend. To: Scheduler. Reply: QueuePauses.
+
+    `targets` as in PauseQueue. Errors: NotAllowed (admin), InvalidInput. Repeat: harmless.
+    """
+
+    targets: tuple[str, ...] = ()
+    by: Viewer = OWNER
+
+
 class SetLimits(Message, frozen=True, kw_only=True):
     """Change limits; durable before the answer. From: Frontend. To: Scheduler. Reply: Limits.
 

@@ -60,6 +60,7 @@ from gpuyard.actors.model.views.queue import (
     PositionView as PositionView,
     PriorityChanged as PriorityChanged,
     QueuePage as QueuePage,
+    QueuePauses as QueuePauses,
     QueueProcessed as QueueProcessed,
     Stats as Stats,
     WorkersStats as WorkersStats,

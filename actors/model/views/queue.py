@@ -51,6 +51,7 @@ class Entry(View, frozen=True, kw_only=True, tag="Entry"):
     command: list[str] | None = None
     device_ids: list[int] | None = None
     time_limit: float | None = None
+    window: str | None = None
 
 
 class QueuePage(View, frozen=True, kw_only=True):
@@ -138,6 +139,7 @@ class Stats(View, frozen=True, kw_only=True):
     limits: Limits
     pending_by_reason: dict[str, int] = {}
     gpu_idle_seconds: float = 0.0
+    paused: list[str] = []
 
 
 class JobAccepted(View, frozen=True, kw_only=True):
@@ -185,6 +187,13 @@ class PriorityChanged(View, frozen=True, kw_only=True):
     previous_effective_priority: int
     new_effective_priority: int
     priority_override: int | None
+
+
+class QueuePauses(View, frozen=True, kw_only=True):
+    """`paused` are the targets at which nothing starts; `job_ids` what a resume started."""
+
+    paused: list[str]
+    job_ids: list[str] = []
 
 
 class QueueProcessed(View, frozen=True, kw_only=True):

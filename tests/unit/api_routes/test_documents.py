@@ -89,6 +89,8 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "get_limits": limits.Limits,
     "set_limits": answers.LimitsSet,
     "process_queue": answers.Processed,
+    "pause_queue": answers.Pauses,
+    "resume_queue": answers.Pauses,
     "clean_up_queue": answers.CleanedUp,
     "list_jobs": answers.JobList,
     "get_job": answers.OneJob,

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.model import cancel, change, policy, runs, submit
+from gpuyard.actors.model import cancel, change, policy, runs, submit, windows
 from gpuyard.actors.model.approvals import Approval, ApprovalRule, Decision, RuleType
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt
 from gpuyard.actors.model.clock import ManualClock, epoch, epoch_or_none, utc_day
@@ -202,6 +202,9 @@ class World:
         """Every limit and every fact allowed this start."""
         yard, limits, job = self.yard, self.yard.limits, self.yard.jobs[want.run.job_id]
         assert not job.held and not (job.spec.not_before or 0) > self.clock.now()
+        assert job.spec.window is None or windows.is_open(job.spec.window, self.clock.now())
+        place = {Pool.CLOUD: "cloud", Pool.WORKER: "worker"}.get(yard.pool(job), "local")
+        assert place not in yard.paused
         if pool_of(job) is Pool.CLOUD:
             assert len(yard.running[Pool.CLOUD]) <= limits.max_concurrent
             return

@@ -115,7 +115,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("partition_policy", "maybe", "partition_policy must be lease or hold"),
     ("not_before", "tomorrow", "not_before must be a time"),
     ("comand", ["a"], "'comand' is not a key of a job description: did you mean command?"),
-    ("window", "22:00-07:00", "'window' is refused: queue windows are not part of this release"),
+    ("window", "all night", 'window must be hours such as "22:00-07:00"'),
     ("secrets", ["hf"], "'secrets' is refused: job secrets are not part of this release"),
     ("files", "train.py", "files must be a list"),
     ("files", ["/etc/passwd"], "files must lie below the config's own folder"),
