@@ -14,7 +14,9 @@ PER_KEY: Final = 8
 
 
 class SessionTable:
-    """A connection is named by its routing id, which proves nothing: a session belongs to (routing id, key)."""
+    """A connection is named by its routing id, which proves nothing: a session belongs to (routing id, key).
+
+    A User-Id is a worker's id, or that with a dot and the number of its key: whoever is to be reached is the worker."""
 
     def __init__(self) -> None:
         self._sessions: dict[bytes, ServerSession] = {}
@@ -53,16 +55,16 @@ class SessionTable:
 
     def prefer(self, user_id: str, route: bytes) -> None:
         """From now on the worker is reached by this connection."""
-        self._reached_by[user_id] = route
+        self._reached_by[_worker(user_id)] = route
 
     def leave(self, route: bytes, session: ServerSession) -> None:
         """The worker is reached by it no more."""
-        if self._reached_by.get(session.user_id) == route:
-            del self._reached_by[session.user_id]
+        if self._reached_by.get(_worker(session.user_id)) == route:
+            del self._reached_by[_worker(session.user_id)]
 
     def reach(self, user_id: str) -> bytes:
         """The connection of a worker. Raises Unavailable."""
-        route = self._reached_by.get(user_id)
+        route = self._reached_by.get(_worker(user_id))
         if route is None or not self._sessions[route].may_send():
             raise Unavailable(f"worker {user_id} is not connected: try again when it is back")
         return route
@@ -70,3 +72,7 @@ class SessionTable:
     def open(self) -> int:
         """How many have greeted and are not known to be gone."""
         return sum(session.may_send() for session in self._sessions.values())
+
+
+def _worker(user_id: str) -> str:
+    return user_id.partition(".")[0]
