@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from gpuyard.actors.model.commands.runs import RunSpec
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.run_spec import RunSpec
 
 PROTOCOL: Final = 1
 """This version; N - 1 is understood too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,27 @@ def test_only_the_nvml_adapter_imports_pynvml() -> None:
         if any(name.split(".")[0] == "pynvml" for name in imported(path))
     }
     assert all(user.startswith("actors/gpu/nvml") for user in users) and users
+
+
+EACH_FIRST = """
+import importlib, sys
+for name in sys.argv[1:]:
+    for loaded in [known for known in sys.modules if known.startswith("gpuyard")]:
+        del sys.modules[loaded]
+    importlib.import_module(name)
+"""
+
+
+def test_every_module_of_the_core_and_the_transport_can_be_the_first_that_is_imported() -> None:
+    """A circle of imports shows only to whoever comes in at the wrong place."""
+    modules = [
+        ".".join(("gpuyard", *path.relative_to(ROOT).with_suffix("").parts))
+        for folder in ("actors/model", "transport")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.stem != "__init__"
+    ]
+    done = subprocess.run([sys.executable, "-c", EACH_FIRST, *modules], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nobody_uses_pickle() -> None:

@@ -4,31 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpuyard.actors.model.attempt import LOCAL_HOST, GpuRef
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.message import Message
-from gpuyard.actors.model.sent_file import SentFile
-
-
-class RunSpec(Message, frozen=True, kw_only=True):
-    """Everything a keeper needs to start a run.
-
-    `argv` is a list, never a shell line. `cwd` None = the job's own folder. `env` is added to the cleaned
-    environment of the server. `files` are written into the job's folder first (name → text). `gpus` are in the
-    order of CUDA_VISIBLE_DEVICES. `time_limit` in seconds. `sent` are files that are fetched and copied into the
-    job's folder first (name → file), on whatever host it runs.
-    """
-
-    fence: int
-    job_id: str
-    attempt: int
-    argv: tuple[str, ...]
-    cwd: str | None = None
-    env: dict[str, str] = {}
-    files: dict[str, str] = {}
-    gpus: tuple[GpuRef, ...] = ()
-    num_processes: int = 0
-    time_limit: float | None = None
-    sent: dict[str, SentFile] = {}
+from gpuyard.actors.model.run_spec import RunSpec as RunSpec
 
 
 class WantRun(Message, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Answers about blobs. A blob's name is a hash over its size and the hashes of its chunks (`actors/blobs/digest.py`)."""
+"""Answers about blobs. A blob is called by a hash over its size and its pieces (`actors/blobs/digest.py`)."""
 
 from __future__ import annotations
 
