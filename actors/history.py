@@ -16,6 +16,7 @@ from gpuyard.actors.model.commands import (
     GetLastEvent,
     GetPastSubmits,
     GetRunTimes,
+    GetTimeline,
     ListApprovals,
     ListAudit,
     ListJobs,
@@ -52,6 +53,8 @@ class History(Actor):
                 return self._reader.audit(message)
             case GetRunTimes():
                 return self._reader.run_times(message.config_names)
+            case GetTimeline():
+                return self._reader.timeline(message)
             case ListApprovals():
                 return self._reader.list_approvals(message)
             case GetApproval():

@@ -19,6 +19,7 @@ from gpuyard.api.metrics import Timings
 from gpuyard.api.openapi import describe
 from gpuyard.api.permissions import RULES, Rule, check
 from gpuyard.api.routes import ROUTERS
+from gpuyard.api.samples import Samples
 from gpuyard.api.settings import Settings
 from gpuyard.api.sse import Streams
 
@@ -47,6 +48,7 @@ def create_app(
     app.state.hub = Hub()
     app.state.streams = Streams(settings.max_streams, settings.keepalive_seconds)
     app.state.timings = Timings()
+    app.state.samples = Samples()
     core.watch(app.state.hub)
     core.watch(app.state.timings)
     for router in routers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gpuyard.api.examples_charts import CHARTS
 from gpuyard.api.examples_people import PEOPLE
 from gpuyard.api.examples_rules import RULES
 from gpuyard.api.examples_workers import FLEET
@@ -258,6 +259,7 @@ DESCRIPTION: Final[dict[str, Any]] = {
 # By operation id.
 EXAMPLES: Final[dict[str, Any]] = {
     **PEOPLE,
+    **CHARTS,
     **RULES,
     **FLEET,
     "list_queue": {"entries": [RUNNING, ENTRY], "total": 2, "total_pending": 1, "total_running": 1},

@@ -107,4 +107,8 @@ class Frontend(Actor):
             app = create_app(core, self._settings, self._authenticator or ByToken(people, alone))
             people.changed = lambda: app.state.streams.end_where(lambda viewer: not people.still(viewer))
             self._server = Server(app, serving=self._settled.set)
-            await self._server.serve(sockets=[self._listener])
+            sampling = asyncio.create_task(app.state.samples.collect(core))
+            try:
+                await self._server.serve(sockets=[self._listener])
+            finally:
+                sampling.cancel()

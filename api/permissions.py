@@ -108,6 +108,10 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/api/configs"): Rule.VIEWER,
     ("GET", "/api/configs/{name}"): Rule.VIEWER,
     ("POST", "/api/configs/{name}/validate"): Rule.VIEWER,
+    # charts
+    ("GET", "/api/queue/history"): Rule.VIEWER,
+    ("GET", "/api/gpus/history"): Rule.VIEWER,
+    ("GET", "/api/gpus/timeline"): Rule.VIEWER,
     # system
     ("GET", "/api/system/status"): Rule.VIEWER,
     # workers

@@ -74,6 +74,7 @@ HISTORY: Calls = {
     c.GetRunTimes: dict[str, list[float]],
     c.ListAudit: v.AuditPage,
     c.GetLastEvent: tuple[int, int],
+    c.GetTimeline: list[v.TimelineSpan],
     c.ListApprovals: v.ApprovalPage,
     c.GetApproval: v.ApprovalView,
     c.GetPastSubmits: list[c.PastSubmit],

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from gpuyard.actors.model.commands import GetEvents, ListApprovals, ListAudit, ListJobs, PastSubmit
+from gpuyard.actors.model.commands import GetEvents, GetTimeline, ListApprovals, ListAudit, ListJobs, PastSubmit
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import StoreFailed
-from gpuyard.actors.model.views import ApprovalPage, ApprovalView, AuditPage, HistoryPage, JobRecord
-from gpuyard.actors.store import approvals, audit, pages
+from gpuyard.actors.model.views import ApprovalPage, ApprovalView, AuditPage, HistoryPage, JobRecord, TimelineSpan
+from gpuyard.actors.store import approvals, audit, pages, timeline
 from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
@@ -67,6 +67,9 @@ class Reader:
 
     def past_submits(self, limit: int) -> list[PastSubmit]:
         return self._ask(lambda connection: approvals.past_submits(connection, limit))
+
+    def timeline(self, query: GetTimeline) -> list[TimelineSpan]:
+        return self._ask(lambda connection: timeline.timeline(connection, query))
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from gpuyard.api.routes import (
     approvals,
     audit,
+    charts,
     configs,
     events,
     gpus,
@@ -36,6 +37,7 @@ ROUTERS: list[APIRouter] = [
     configs.router,
     system.router,
     gpus.router,
+    charts.router,
     users.router,
     audit.router,
     teams.router,

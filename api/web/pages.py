@@ -78,7 +78,9 @@ async def region(request: Request, name: str) -> Response:
 
 @router.get("/")
 async def show_overview(request: Request) -> Response:
-    return await _page(request, "overview.html", "Overview", ("numbers", "my_jobs", "gpus", "failures"))
+    return await _page(
+        request, "overview.html", "Overview", ("numbers", "my_jobs", "gpus", "depth", "failures", "timeline")
+    )
 
 
 @router.get("/jobs")

@@ -59,6 +59,7 @@ from gpuyard.actors.model.commands.history import (
     GetJob as GetJob,
     GetLastEvent as GetLastEvent,
     GetRunTimes as GetRunTimes,
+    GetTimeline as GetTimeline,
     ListAudit as ListAudit,
     ListJobs as ListJobs,
     ReadLog as ReadLog,

@@ -77,6 +77,16 @@ class GetLastEvent(Message, frozen=True, kw_only=True):
     """From: Frontend. To: History. Reply: (oldest kept event id, newest event id), 0 when there is none."""
 
 
+class GetTimeline(Message, frozen=True, kw_only=True):
+    """Which jobs used which GPUs since `since` (epoch seconds). From: Frontend. To: History.
+
+    Reply: list of TimelineSpan, the newest attempts first, at most `limit` attempts looked at. Repeat: harmless.
+    """
+
+    since: float
+    limit: int = 2_000
+
+
 class ReadLog(Message, frozen=True, kw_only=True):
     """A piece of a run's log. From: Frontend. To: LogReader. Reply: LogChunk.
 

@@ -33,6 +33,7 @@ from gpuyard.actors.model.views.history import (
     JobRecord as JobRecord,
     LiveJob as LiveJob,
     LogChunk as LogChunk,
+    TimelineSpan as TimelineSpan,
 )
 from gpuyard.actors.model.views.link import ActorStats as ActorStats
 from gpuyard.actors.model.views.peers import GatewayStats as GatewayStats, TokenIssued as TokenIssued

@@ -45,6 +45,20 @@ class HistoryPage(View, frozen=True, kw_only=True):
     total: int
 
 
+class TimelineSpan(View, frozen=True, kw_only=True):
+    """One GPU in the hands of one attempt; `ended_at` None while it lives."""
+
+    host: str
+    uuid: str
+    index: int
+    job_id: str
+    user_id: int
+    title: str
+    started_at: str
+    ended_at: str | None
+    exit_class: str | None
+
+
 class LogChunk(View, frozen=True, kw_only=True):
     """`data` starts at byte `offset`; `end` is the offset after it; `size` the log's present size."""
 

@@ -10,7 +10,7 @@ import pytest
 from gpuyard.actors.base import Directory
 from gpuyard.actors.model import limits, views
 from gpuyard.actors.model.approvals import ApprovalRule
-from gpuyard.api import answers, answers_people, answers_rules
+from gpuyard.api import answers, answers_charts, answers_people, answers_rules
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
 from gpuyard.api.documents import SHOWN
@@ -120,6 +120,9 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "create_token": answers_people.TokenCreated,
     "revoke_token": views.TokenView,
     "read_audit": answers_people.AuditList,
+    "queue_history": answers_charts.QueueHistory,
+    "gpu_history": answers_charts.GpuHistory,
+    "gpu_timeline": answers_charts.Timeline,
     "list_approvals": answers_rules.ApprovalList,
     "approve": answers.Changed,
     "reject": answers.Changed,

@@ -1,0 +1,102 @@
+"""Charts as plain numbers for SVG: where a bar lies, which way a line runs. Pure; templates draw them.
+
+A chart is WIDTH units wide whatever it shows; the page scales it. Nothing needs a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from gpuyard.actors.model.clock import epoch
+
+WIDTH: Final = 1_000
+HEIGHT: Final = 120
+COLOURS: Final = 8
+MOST_POINTS: Final = 400
+
+
+class Bar(NamedTuple):
+    """`colour` numbers a class of the style sheet, so that one job keeps its colour on all its GPUs."""
+
+    x: float
+    width: float
+    job_id: str | None
+    title: str
+    colour: int
+    live: bool
+    failed: bool
+
+
+class Row(NamedTuple):
+    name: str
+    bars: list[Bar]
+
+
+class Mark(NamedTuple):
+    x: float
+    text: str
+
+
+def rows(timeline: dict[str, Any], names: dict[str, str]) -> list[Row]:
+    """A row for each GPU in `names` (UUID → what it is called), with what ran on it."""
+    start, end = epoch(timeline["since"]), epoch(timeline["until"])
+    found: dict[str, list[Bar]] = {uuid: [] for uuid in names}
+    for span in timeline["spans"]:
+        if span["uuid"] not in found:
+            continue
+        left = max(0.0, _along(epoch(span["started_at"]), start, end))
+        right = _along(epoch(span["ended_at"]), start, end) if span["ended_at"] else float(WIDTH)
+        found[span["uuid"]].append(
+            Bar(
+                x=round(left, 1),
+                width=round(max(1.5, right - left), 1),
+                job_id=span["job_id"],
+                title=span["title"] or "somebody's job",
+                colour=sum(map(ord, span["job_id"] or "")) % COLOURS,
+                live=span["ended_at"] is None,
+                failed=span["exit_class"] not in (None, "completed", "cancelled"),
+            )
+        )
+    return [Row(names[uuid], bars) for uuid, bars in found.items()]
+
+
+def hours(since: str, until: str) -> list[Mark]:
+    """A mark at each full hour between."""
+    start, end = epoch(since), epoch(until)
+    first = int(start // 3600 + 1) * 3600
+    return [
+        Mark(round(_along(at, start, end), 1), f"{at // 3600 % 24:02d}:00") for at in range(first, int(end) + 1, 3600)
+    ]
+
+
+def area(points: Sequence[tuple[float, float]], since: float, until: float, top: float) -> tuple[str, str]:
+    """`points` (time, value) as the path of an area and that of its upper edge; "" for fewer than two."""
+    if len(points) < 2:
+        return "", ""
+    step = max(1, len(points) // MOST_POINTS)
+    kept = [*points[::step], points[-1]]
+    edge = " ".join(
+        f"{'M' if number == 0 else 'L'}{_along(at, since, until):.1f} {HEIGHT - HEIGHT * min(1.0, value / top):.1f}"
+        for number, (at, value) in enumerate(kept)
+    )
+    first, last = _along(kept[0][0], since, until), _along(kept[-1][0], since, until)
+    return f"{edge} L{last:.1f} {HEIGHT} L{first:.1f} {HEIGHT} Z", edge
+
+
+def round_up(value: float) -> int:
+    """A top for an axis.
+
+    >>> [round_up(v) for v in (0, 3, 7, 12, 80, 4_200)]
+    [5, 5, 10, 20, 100, 5000]
+    """
+    size = 1
+    while True:
+        for factor in (5, 10, 20):
+            if value <= factor * size:
+                return factor * size
+        size *= 10
+
+
+def _along(at: float, start: float, end: float) -> float:
+    return WIDTH * (at - start) / max(1.0, end - start)
