@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 from gpuyard.actors.cloud.provider import Provider, ProviderError, Refused, Retryable
 from gpuyard.actors.cloud.runlogs import RunLogs
-from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep
+from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep, Upload
 from gpuyard.actors.model.cloud_remote import Health, Order, Remote, Trouble
 from gpuyard.actors.model.errors import Busy
 
@@ -94,11 +94,10 @@ class Desk:
     async def _call(self, call: CloudCall) -> None:
         result, trouble = None, None
         try:
-            async with self._log_slots if isinstance(call, Fetch) else self._slots:
-                async with asyncio.timeout(self._provider.capabilities.call_seconds):
-                    result = await self._do(call)
+            async with self._slots_for(call), asyncio.timeout(self._seconds(call)):
+                result = await self._do(call)
         except TimeoutError:
-            trouble = Trouble(kind="unsure", text=f"{self.name} did not answer within {self._seconds():g} s")
+            trouble = Trouble(kind="unsure", text=f"{self.name} did not answer within {self._seconds(call):g} s")
         except Retryable as error:
             trouble = Trouble(kind=error.kind, text=str(error), retry_after=error.retry_after)
         except Refused as error:
@@ -118,11 +117,17 @@ class Desk:
             else:
                 return
 
-    def _seconds(self) -> float:
-        return self._provider.capabilities.call_seconds
+    def _slots_for(self, call: CloudCall) -> asyncio.Semaphore:
+        return self._log_slots if isinstance(call, Fetch | Upload) else self._slots
+
+    def _seconds(self, call: CloudCall | None = None) -> float:
+        able = self._provider.capabilities
+        return able.upload_seconds if isinstance(call, Upload) else able.call_seconds
 
     async def _do(self, call: CloudCall) -> Any:
         match call:
+            case Upload():
+                return await self._upload(call)
             case Submit():
                 return await self._submit(call)
             case Find():
@@ -140,6 +145,14 @@ class Desk:
                 return health
             case _:
                 assert_never(call)
+
+    async def _upload(self, call: Upload) -> dict[str, str]:
+        order = call.order
+
+        def progress(words: str) -> None:
+            self._logs.say(order.fence, words)
+
+        return dict(await self._provider.upload(order, progress))
 
     async def _submit(self, call: Submit) -> Remote:
         order = call.order

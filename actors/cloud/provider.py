@@ -15,7 +15,7 @@ The class is called with the settings table `[providers.mycloud]` and the server
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -75,6 +75,11 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do; does not change while it lives."""
+
+    async def upload(self, order: Order, progress: Callable[[str], None]) -> Mapping[str, str]:
+        """Bring `order.spec.sent` there; what is there already, after a crash or of another job, is not sent again.
+        Answers name → what `submit` finds in `order.uploads`. `progress` takes a line for the job's log. Only with
+        `capabilities.uploads`."""
 
     async def submit(self, order: Order) -> Remote:
         """Make the remote job, which carries `order.token`. With `capabilities.idempotent` a second call answers the

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import re
+import shutil
+import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 
-from gpuyard.actors.cloud import script
+from gpuyard.actors.cloud import files, script
 from gpuyard.actors.cloud.ends import class_of
 from gpuyard.actors.cloud.http import Api, data_of
 from gpuyard.actors.cloud.provider import NotConfigured, Refused, Retryable
@@ -35,10 +36,14 @@ from gpuyard.actors.model.cloud_remote import (
     RemoteState,
     RemoteStatus,
 )
+from gpuyard.actors.model.gpu_faults import size as bytes_for_people
 
 CALL_SECONDS: Final = 60.0
 RUN: Final = "gpuyard-run.sh"
 PIECE: Final = 4 << 20
+PACKAGE: Final = "package"
+# Ray's own bound of a package (GCS_STORAGE_MAX_SIZE).
+LARGEST: Final = 500 << 20
 
 STATES: Final[dict[str, RemoteState]] = {
     "PENDING": RemoteState.QUEUED,
@@ -74,6 +79,7 @@ class Ray:
             raise NotConfigured(f"[providers.ray]: {error}") from error
         if not self._set.address:
             raise NotConfigured("set address in [providers.ray] to its dashboard's, such as http://HEAD:8265")
+        self._data_dir = Path(data_dir)
         token = secret(self._set.token_file, "RAY_AUTH_TOKEN", "the token of Ray")
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._api = Api("Ray", self._set.address, headers, CALL_SECONDS, at_once=16)
@@ -83,6 +89,7 @@ class Ray:
         return Capabilities(
             idempotent=True,
             listing=True,
+            uploads=True,
             call_seconds=CALL_SECONDS * 2,
             settle_seconds=self._set.settle_seconds,
             poll_seconds=self._set.poll_seconds,
@@ -90,13 +97,15 @@ class Ray:
             calls_at_once=16,
         )
 
+    async def upload(self, order: Order, progress: Callable[[str], None]) -> Mapping[str, str]:
+        return {PACKAGE: await self._bring(order, progress)}
+
     async def submit(self, order: Order) -> Remote:
         body = self._body(order)
-        known = await self._one(order.token)
-        if known is None:
-            package = await asyncio.to_thread(_package, order, self._job_dir(order))
-            body["runtime_env"]["working_dir"] = await self._upload(package)
-            known = await self._create(order.token, body)
+        if await self._one(order.token) is None:
+            package = order.uploads.get(PACKAGE) or await self._bring(order, lambda words: None)
+            body["runtime_env"]["working_dir"] = package
+            await self._create(order.token, body)
         return _remote(order.token)
 
     async def find(self, orders: Sequence[Order]) -> Mapping[str, Sequence[Remote]]:
@@ -142,10 +151,13 @@ class Ray:
         environment = options.get("runtime_env", {})
         if not isinstance(environment, dict) or "working_dir" in environment:
             raise Refused("provider_options.runtime_env must be a table, without working_dir")
+        own = environment.get("env_vars", {})
+        if not isinstance(own, dict):
+            raise Refused("provider_options.runtime_env.env_vars must be a table")
         body: dict[str, Any] = {
             "entrypoint": f"sh {RUN}",
             "submission_id": order.token,
-            "runtime_env": dict(environment),
+            "runtime_env": {**environment, "env_vars": {**own, **script.of_attempt(order)}},
             "metadata": {"gpuyard_job_id": spec.job_id, "gpuyard_attempt": str(spec.attempt), "name": order.name},
             "entrypoint_num_gpus": spec.num_processes,
         }
@@ -163,14 +175,20 @@ class Ray:
             body["entrypoint_resources"] = wanted
         return body
 
-    async def _upload(self, package: bytes) -> str:
-        """Hand over the package, unless it is there already; its address."""
-        name = f"_ray_pkg_{hashlib.sha256(package).hexdigest()[:32]}.zip"
-        path = f"/api/packages/gcs/{name}"
-        there = await self._api.call("GET", path, also=(404,))
-        if there.status_code == 404:
-            headers = {"content-type": "application/octet-stream"}
-            await self._api.call("PUT", path, content=package, headers=headers)
+    async def _bring(self, order: Order, progress: Callable[[str], None]) -> str:
+        """Hand over the job's package, unless one of this content is there already; its address."""
+        with tempfile.TemporaryDirectory(prefix="gpuyard-ray-") as folder:
+            path = Path(folder) / "package.zip"
+            name = await asyncio.to_thread(_pack, order, self._job_dir(order), self._data_dir, path)
+            size = path.stat().st_size
+            if size > LARGEST:
+                raise Refused(f"its files are {bytes_for_people(size)}; Ray takes at most {bytes_for_people(LARGEST)}")
+            address = f"/api/packages/gcs/{name}"
+            there = await self._api.call("GET", address, also=(404,))
+            if there.status_code == 404:
+                told = files.Tenths(f"{bytes_for_people(size)} to Ray", progress)
+                headers = {"content-type": "application/octet-stream", "content-length": str(size)}
+                await self._api.call("PUT", address, content=files.pieces(path, told), headers=headers)
         return f"gcs://{name}"
 
     async def _create(self, token: str, body: dict[str, Any]) -> Any:
@@ -223,15 +241,30 @@ def _end(job: Any) -> tuple[int | None, str, str]:
     return None, "lost", message
 
 
-def _package(order: Order, job_dir: str) -> bytes:
-    """The job's working folder as a zip: the same bytes for the same job, so that its name is its content's."""
-    made = io.BytesIO()
-    lines = ["#!/bin/sh", *script.lines(order, job_dir, folder_may_lack=True), ""]
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        info = zipfile.ZipInfo(RUN)
-        info.external_attr = 0o700 << 16
-        archive.writestr(info, "\n".join(lines))
-    return made.getvalue()
+def _pack(order: Order, job_dir: str, data_dir: Path, path: Path) -> str:
+    """Write the job's working folder as a zip; its name, which is its content's: the same for each attempt."""
+    sent = {name: f'"$here"/sent/{number}' for number, name in enumerate(order.spec.sent)}
+    lines = ["#!/bin/sh", "here=$PWD", *script.lines(order, job_dir, sent=sent, folder_may_lack=True), ""]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, RUN, "\n".join(lines).encode())
+        for number, name in enumerate(order.spec.sent):
+            with files.source(data_dir, order, name).open("rb") as content, _entry(archive, f"sent/{number}") as entry:
+                shutil.copyfileobj(content, entry, files.PIECE)
+    with path.open("rb") as file:
+        return f"_ray_pkg_{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}.zip"
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """A file in the zip with the time that all zips begin with, so that equal content makes equal zips."""
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o600 << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return archive.open(info, "w", force_zip64=True)
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    with _entry(archive, name) as entry:
+        entry.write(data)
 
 
 def _remote(token: str) -> Remote:

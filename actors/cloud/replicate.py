@@ -1,7 +1,8 @@
 """Replicate as a provider: trainings and predictions over its public HTTP API.
 
 A job names a model, and its input, in `provider_options`; a config file or a command is put into the input under a
-name that the settings or the options give (`config_input`, `command_input`). Replicate keeps no token of ours, so a
+name that the settings or the options give (`config_input`, `command_input`); `file:NAME` in it stands for a file of the
+job, which is uploaded first. Replicate keeps no token of ours, so a
 job in doubt is found by listing: same kind, same model and version, same input, made after it was asked for. Two jobs
 that are the same in all of this do the same work, so either may stand for either; one of them is never given twice.
 
@@ -14,13 +15,14 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from gpuyard.actors.cloud import files
 from gpuyard.actors.cloud.http import Api, data_of
 from gpuyard.actors.cloud.provider import Forged, NotConfigured, Refused, Retryable
 from gpuyard.actors.cloud.secrets import secret
@@ -34,9 +36,11 @@ from gpuyard.actors.model.cloud_remote import (
     RemoteState,
     RemoteStatus,
 )
+from gpuyard.actors.model.gpu_faults import size as bytes_for_people
 
 BASE_URL: Final = "https://api.replicate.com"
 PREDICTION, TRAINING = "predictions", "trainings"
+FILE: Final = "file:"
 CALL_SECONDS: Final = 60.0
 # Clocks of two machines: a remote job may seem this much older than the order.
 SKEW: Final = 120.0
@@ -88,6 +92,13 @@ class Wish(msgspec.Struct, frozen=True):
         return TRAINING if self.destination else PREDICTION
 
 
+class Uploaded(msgspec.Struct, frozen=True):
+    """A file there."""
+
+    id: str
+    url: str
+
+
 class Replicate:
     """See the module."""
 
@@ -103,12 +114,16 @@ class Replicate:
             )
         headers = {"authorization": f"Bearer {token}", "user-agent": "gpuyard"}
         self._api = Api("Replicate", self._set.base_url, headers, self._set.call_seconds, at_once=64)
+        self._data_dir = Path(data_dir)
+        self._notes = self._data_dir / "cloud" / "replicate-files.json"
+        self._uploaded = self._remembered()
         self._secret = secret(self._set.webhook_secret_file, "REPLICATE_WEBHOOK_SECRET", "the webhook secret")
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             tokens=False,
+            uploads=True,
             webhooks=bool(self._set.public_url),
             call_seconds=self._set.call_seconds,
             settle_seconds=self._set.settle_seconds,
@@ -116,6 +131,15 @@ class Replicate:
             batch=32,
             calls_at_once=32,
         )
+
+    async def upload(self, order: Order, progress: Callable[[str], None]) -> Mapping[str, str]:
+        """Each file once, by its content: what was uploaded is written down, and asked for before it is used again."""
+        for number, (name, file) in enumerate(order.spec.sent.items(), 1):
+            known = self._uploaded.get(file.blob)
+            if known is None or not await self._still_there(known):
+                await self._bring(order, name)
+                progress(f"uploaded {name}, {bytes_for_people(file.size)} ({number} of {len(order.spec.sent)})")
+        return {name: self._uploaded[file.blob].url for name, file in order.spec.sent.items()}
 
     async def submit(self, order: Order) -> Remote:
         wish = self._wish(order)
@@ -214,7 +238,40 @@ class Replicate:
         given = options.get("input", {})
         if not isinstance(given, dict):
             raise Refused("provider_options.input must be a table")
-        return Wish(model, version, destination, {**self._own_input(order), **given})
+        return Wish(model, version, destination, self._with_files(order, {**self._own_input(order), **given}))
+
+    def _with_files(self, order: Order, wanted: dict[str, Any]) -> dict[str, Any]:
+        """`file:NAME` in the input becomes the address of that file there. Raises Refused."""
+        sent = {f"{FILE}{name}": file.blob for name, file in order.spec.sent.items()}
+        named = {value for value in wanted.values() if isinstance(value, str) and value.startswith(FILE)}
+        for lost in sorted(set(sent) ^ named):
+            raise Refused(f"each file of the job is named once in provider_options.input, as {lost!r}")
+        addresses = {mark: self._uploaded[blob].url for mark, blob in sent.items() if blob in self._uploaded}
+        return {key: addresses.get(value, value) if value in sent else value for key, value in wanted.items()}
+
+    async def _bring(self, order: Order, name: str) -> None:
+        path = files.source(self._data_dir, order, name)
+        with path.open("rb") as content:
+            parts = {"content": (Path(name).name, content, "application/octet-stream")}
+            answer = data_of(await self._api.call("POST", "/v1/files", files=parts))
+        self._uploaded[order.spec.sent[name].blob] = Uploaded(id=str(answer["id"]), url=str(answer["urls"]["get"]))
+        await asyncio.to_thread(self._remember)
+
+    async def _still_there(self, known: Uploaded) -> bool:
+        answer = await self._api.call("GET", f"/v1/files/{known.id}", also=(404,))
+        return answer.status_code != 404
+
+    def _remember(self) -> None:
+        self._notes.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._notes.with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(self._uploaded))
+        draft.replace(self._notes)
+
+    def _remembered(self) -> dict[str, Uploaded]:
+        try:
+            return msgspec.json.decode(self._notes.read_bytes(), type=dict[str, Uploaded])
+        except (OSError, msgspec.MsgspecError):
+            return {}
 
     def _own_input(self, order: Order) -> dict[str, Any]:
         """The job's config file, else its command, under the names that the model wants them."""

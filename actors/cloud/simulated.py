@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,12 +104,19 @@ class Simulated:
             idempotent=self._given.idempotent,
             listing=True,
             cost=True,
+            uploads=True,
             call_seconds=10.0,
             settle_seconds=self._settle,
             poll_seconds=self._poll,
             batch=200,
             calls_at_once=256,
         )
+
+    async def upload(self, order: Order, progress: Callable[[str], None]) -> Mapping[str, str]:
+        await self._answer()
+        for number, name in enumerate(order.spec.sent, 1):
+            progress(f"uploaded {name} ({number} of {len(order.spec.sent)})")
+        return dict.fromkeys(order.spec.sent, "somewhere")
 
     async def submit(self, order: Order) -> Remote:
         self._obey()

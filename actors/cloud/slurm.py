@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from gpuyard.actors.cloud import script, slurm_words as words
+from gpuyard.actors.cloud import files, script, slurm_words as words
 from gpuyard.actors.cloud.ends import class_of
 from gpuyard.actors.cloud.provider import NotConfigured, Refused, Retryable
 from gpuyard.actors.model.cloud_remote import (
@@ -83,6 +84,7 @@ class Slurm:
             self._set = msgspec.convert(settings, SlurmSettings)
         except msgspec.ValidationError as error:
             raise NotConfigured(f"[providers.slurm]: {error}") from error
+        self._data_dir = Path(data_dir)
         self._shared = Path(self._set.shared_dir) if self._set.shared_dir else Path(data_dir) / "slurm"
         self._commands = {name: self._which(name) for name in ("sbatch", "squeue", "scancel", "scontrol", "sacct")}
         if self._commands["sbatch"] is None:
@@ -94,6 +96,7 @@ class Slurm:
         return Capabilities(
             listing=True,
             time_limit=True,
+            uploads=True,
             call_seconds=CALL_SECONDS,
             settle_seconds=self._set.settle_seconds,
             poll_seconds=self._set.poll_seconds,
@@ -103,6 +106,10 @@ class Slurm:
 
     # --- calls -------------------------------------------------------------------------------------------------
 
+    async def upload(self, order: Order, progress: Callable[[str], None]) -> Mapping[str, str]:
+        """Where `shared_dir` is not this very disk, the files are copied there; by content, so each only once."""
+        return await asyncio.to_thread(files.copy_all, order, self._data_dir, self._shared / "blobs", progress)
+
     async def submit(self, order: Order) -> Remote:
         record = self._record(order.token)
         job_dir = self._shared / "jobs" / order.spec.job_id
@@ -110,7 +117,9 @@ class Slurm:
             record.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise Retryable(f"{record} cannot be made: {error.strerror}") from error
-        body = "\n".join(["#!/bin/sh", *script.lines(order, str(job_dir), str(record)), ""])
+        sent = {name: shlex.quote(path) for name, path in order.uploads.items()}
+        own = [f"export {name}={value}" for name, value in script.of_attempt(order).items()]
+        body = "\n".join(["#!/bin/sh", *own, *script.lines(order, str(job_dir), str(record), sent=sent), ""])
         flags = [*self._flags(order, record), *self._set.extra]
         done = await self._run("sbatch", "--parsable", *flags, text=body)
         if done.returncode != 0:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
-from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep
+from msgspec.structs import replace
+
+from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep, Upload
 from gpuyard.actors.model.cloud_circuit import Circuit
 from gpuyard.actors.model.cloud_remote import (
     ENDED,
@@ -138,10 +140,10 @@ class Book:
         """The calls that are due, and all that is to be told."""
         self.next_at = now.monotonic + 60.0
         for run in list(self.runs.values()):
-            if run.stage is Stage.WANTED and run.sure:
+            if run.stage in (Stage.WANTED, Stage.UPLOADING) and run.sure:
                 if run.stop_reason is not None:
                     self._end(run, "cancelled", None, run.stop_reason)
-                elif self.circuit.open:
+                elif self.circuit.open and run.stage is Stage.WANTED:
                     self._end(run, PROVIDER_DOWN, None, self.circuit.why)
         if self.circuit.open:
             self._probe(now)
@@ -156,8 +158,7 @@ class Book:
         for run in self.runs.values():
             match run.stage:
                 case Stage.WANTED if self._due(run.due, now) and self.circuit.closed:
-                    run.stage = Stage.SUBMITTING
-                    self._out.calls.append(Submit(run.order))
+                    self._begin(run)
                 case Stage.LIVE:
                     self._look_after(run, now)
                 case _:
@@ -171,6 +172,17 @@ class Book:
         if self._due(self._sweep_due, now):
             self._sweep_due = now.monotonic + SWEEP_SECONDS
             self._out.calls.append(Sweep(self.owner))
+
+    def _begin(self, run: RemoteRun) -> None:
+        """Its files first, then the submit."""
+        if not run.order.spec.sent or run.uploaded:
+            run.stage = Stage.SUBMITTING
+            self._out.calls.append(Submit(run.order))
+        elif self.capabilities.uploads:
+            run.stage = Stage.UPLOADING
+            self._out.calls.append(Upload(run.order))
+        else:
+            self._end(run, "start_failed", None, f"{self.provider} takes no files")
 
     def _look_after(self, run: RemoteRun, now: Now) -> None:
         self._check_limit(run, now)
@@ -241,6 +253,8 @@ class Book:
         elif self.circuit.succeeded():
             self._out.changed = True
         match call:
+            case Upload(order):
+                self._uploaded(order.fence, result)
             case Submit(order):
                 self._submitted(order.fence, result, now)
             case Find(orders):
@@ -267,6 +281,8 @@ class Book:
         """`call` had trouble."""
         self._count(call, trouble, now)
         match call:
+            case Upload(order):
+                self._not_uploaded(order.fence, trouble, now)
             case Submit(order):
                 self._not_submitted(order.fence, trouble, now)
             case Find(orders):
@@ -316,6 +332,24 @@ class Book:
             self.circuit.succeeded()  # nothing that could be looked at: the probe has to do
 
     # --- submit and find ---------------------------------------------------------------------------------------
+
+    def _uploaded(self, fence: int, uploads: dict[str, str]) -> None:
+        run = self.runs.get(fence)
+        if run is not None and run.stage is Stage.UPLOADING:
+            run.stage, run.uploaded = Stage.WANTED, True
+            run.order = replace(run.order, uploads=uploads)
+
+    def _not_uploaded(self, fence: int, trouble: Trouble, now: Now) -> None:
+        run = self.runs.get(fence)
+        if run is None or run.stage is not Stage.UPLOADING:
+            return
+        run.stage = Stage.WANTED
+        if trouble.kind == "final":
+            self._end(run, "start_failed", None, trouble.text)
+        elif trouble.kind == "busy":
+            run.due = self._paused_until
+        else:
+            self._try_again(run, trouble.text, now)
 
     def _submitted(self, fence: int, remote: Remote, now: Now) -> None:
         run = self.runs.get(fence)

@@ -7,6 +7,12 @@ import msgspec
 from gpuyard.actors.model.cloud_remote import Order
 
 
+class Upload(msgspec.Struct, frozen=True):
+    """Bring the files of `order` there. Answer: name → what the provider calls it (Order.uploads)."""
+
+    order: Order
+
+
 class Submit(msgspec.Struct, frozen=True):
     """Make the remote job of `order`. Answer: Remote."""
 
@@ -53,4 +59,4 @@ class Probe(msgspec.Struct, frozen=True):
     """Does the provider answer? Answer: Health."""
 
 
-CloudCall = Submit | Find | Poll | Fetch | Cancel | Sweep | Probe
+CloudCall = Upload | Submit | Find | Poll | Fetch | Cancel | Sweep | Probe

@@ -119,8 +119,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider can do, and how it wants to be treated. Seconds may be decimal.
 
     `idempotent`: a second submit with a token begins no second job, but answers the first. `tokens`: its jobs carry our
-    token; without it a job is only found by what it looks like. `listing`: all that carry one can be listed. `time_limit`: it ends a job at its limit by itself. `call_seconds`
-    bounds one call; `settle_seconds` is how long a call that we gave up (or died in) may still make a job there.
+    token; without it a job is only found by what it looks like. `listing`: all that carry one can be listed.
+    `time_limit`: it ends a job at its limit by itself. `call_seconds` bounds one call (an upload may take
+    `upload_seconds`); `settle_seconds` is how long a call that we gave up (or died in) may still make a job there.
     `poll_seconds` is the pause between two looks at running jobs, `batch` how many one look may ask for,
     `calls_at_once` how many calls may be under way.
     """
@@ -134,6 +135,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     uploads: bool = False
     cost: bool = False
     call_seconds: float = 30.0
+    upload_seconds: float = 3600.0
     settle_seconds: float = 60.0
     poll_seconds: float = 5.0
     batch: int = 100

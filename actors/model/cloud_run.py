@@ -3,6 +3,7 @@
 wanted      Known, and nothing of it is at the provider: the next thing is a submit.
 doubt       A call may have made its remote job: it is looked for by its token, and submitted only once enough time
             has passed without it being found.
+uploading   Its files are on their way; nothing else of it is there.
 submitting  The call is under way.
 live        Its remote id is known: it is looked at until it has ended there, then its log is read to the end.
 ended       Its end is told, again and again until the store has it (ForgetRun).
@@ -26,6 +27,7 @@ LAST_PAUSE: Final = 60.0
 class Stage(StrEnum):
     WANTED = "wanted"
     DOUBT = "doubt"
+    UPLOADING = "uploading"
     SUBMITTING = "submitting"
     LIVE = "live"
     ENDED = "ended"
@@ -42,6 +44,7 @@ class RemoteRun:
     order: Order
     stage: Stage = Stage.WANTED
     sure: bool = True
+    uploaded: bool = False
     lived: bool = False
     remote_id: str = ""
     due: float = 0.0

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import email.policy
 import hashlib
 import random
 import secrets
@@ -71,6 +72,7 @@ class FakeReplicate:
                 route("/v1/models/{owner}/{name}/versions/{version}/trainings", "POST", self._train, creates=True),
                 route("/v1/files", "POST", self._upload, creates=True),
                 route("/v1/files", "GET", self._list_files),
+                route("/v1/files/{id}", "GET", self._file),
                 route("/v1/{kind}", "GET", self._list),
                 route("/v1/{kind}/{id}", "GET", self._get),
                 route("/v1/{kind}/{id}/cancel", "POST", self._cancel),
@@ -256,17 +258,23 @@ class FakeReplicate:
         return JSONResponse({"key": self.key})
 
     async def _upload(self, request: Request) -> Response:
-        async with request.form() as form:
-            content: Any = form["content"]
-            data = await content.read()
-            file_id = secrets.token_urlsafe(16)
-            self.files[file_id] = {
-                "id": file_id, "name": content.filename, "content_type": content.content_type, "size": len(data),
-                "checksums": {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest()},
-                "metadata": {}, "created_at": _iso(time.time()), "expires_at": _iso(time.time() + 86_400),
-                "urls": {"get": f"https://api.replicate.com/v1/files/{file_id}"},
-            }  # fmt: skip
+        head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+        parts: Any = email.message_from_bytes(head + await request.body(), policy=email.policy.HTTP).iter_parts()
+        part = next(part for part in parts if part.get_param("name", header="content-disposition") == "content")
+        data, file_id = part.get_payload(decode=True), secrets.token_urlsafe(16)
+        self.files[file_id] = {
+            "id": file_id, "name": part.get_filename(), "content_type": part.get_content_type(), "size": len(data),
+            "checksums": {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest()},
+            "metadata": {}, "created_at": _iso(time.time()), "expires_at": _iso(time.time() + 86_400),
+            "urls": {"get": f"https://api.replicate.com/v1/files/{file_id}"},
+        }  # fmt: skip
         return JSONResponse(self.files[file_id], 201)
+
+    async def _file(self, request: Request) -> Response:
+        found = self.files.get(request.path_params["id"])
+        if found is None:
+            raise Problem(404, "Not found", "The requested resource could not be found.")
+        return JSONResponse(found)
 
     async def _list_files(self, request: Request) -> Response:
         return JSONResponse({"previous": None, "next": None, "results": list(self.files.values())[::-1]})

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gpuyard.actors.blobs.files import BlobFiles
 from gpuyard.actors.cloud.provider import Provider
 from gpuyard.actors.cloud.simulated import Simulated
 from gpuyard.actors.model.cloud_remote import Order, token_of
 from gpuyard.actors.model.commands import RunSpec
+from gpuyard.actors.model.sent_file import SentFile
 
 _numbers = itertools.count(1)
 
@@ -24,6 +26,7 @@ class Bench(ABC):
     code_of_failure: int | None = 3
     patience = 60.0
     runs_commands = True
+    uploads_each_time = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,6 +53,23 @@ class Bench(ABC):
     def refused(self) -> Order:
         """One that the provider will never take."""
 
+    def with_files(self, contents: Mapping[str, bytes]) -> Order:
+        """An order with these files, which counts the bytes of the first and runs the second."""
+        first, *rest = contents
+        return self.order(
+            "sh", "-c", f'wc -c < "$0"; {" ".join(f"./{name}" for name in rest)}', first, sent=self.sent(contents)
+        )
+
+    def sent(self, contents: Mapping[str, bytes]) -> dict[str, SentFile]:
+        """These files as the server keeps them."""
+        sent = {}
+        for name, content in contents.items():
+            source = self.folder / "source"
+            source.write_bytes(content)
+            blob, size = BlobFiles(self.folder / "blobs").take(source, 1 << 30)
+            sent[name] = SentFile(blob=blob, size=size, executable=name.endswith(".sh"))
+        return sent
+
     def order(self, *argv: str, options: Mapping[str, Any] | None = None, **spec: Any) -> Order:
         fence = (7 << 40) + next(_numbers)
         return Order(
@@ -63,6 +83,7 @@ class Bench(ABC):
 class SimulatedBench(Bench):
     settings: Mapping[str, Any] = {}
     runs_commands = False
+    uploads_each_time = True
 
     def make(self) -> Provider:
         return Simulated(self.settings, self.folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ class ReplicateBench(Bench):
 
     def asking(self, **given: Any) -> Order:
         return self.order("true", options={**self.wish, "input": {"seed": next(_seeds), **given}})
+
+    def with_files(self, contents: Mapping[str, bytes]) -> Order:
+        given = {f"file_{number}": f"file:{name}" for number, name in enumerate(contents)}
+        options = {**self.wish, "input": {"seed": next(_seeds), **given}}
+        return super().order("true", options=options, sent=self.sent(contents))
 
     def order(self, *argv: str, options: Any = None, **spec: Any) -> Order:
         return super().order(*argv, options=options or {**self.wish, "input": {"seed": next(_seeds)}}, **spec)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gpuyard.actors.cloud.provider import Provider, Refused, Retryable
 from gpuyard.actors.model.cloud_remote import ENDED, Order, Remote, RemoteState, RemoteStatus, token_of
@@ -252,5 +253,39 @@ def test_environment_and_files_reach_the_program_unread_by_any_shell(bench: Benc
         assert (await ended(provider, bench, remote)).state is RemoteState.COMPLETED
         text = (await whole_log(provider, remote)).decode()
         assert f"{nasty}|{nasty}|{order.spec.job_id}|{nasty}" in text
+
+    tried(bench, trial)
+
+
+def test_files_are_brought_there_once_and_reach_the_program(bench: Bench) -> None:
+    contents = {"data/träin set.csv": b"1,2,3\n" * 1000, "tool.sh": b"#!/bin/sh\necho tool runs\n"}
+
+    async def trial(provider: Provider, bench: Bench) -> None:
+        assert provider.capabilities.uploads
+        order = bench.with_files(contents)
+        said: list[str] = []
+        uploads = dict(await provider.upload(order, said.append))
+        remote = await provider.submit(replace(order, uploads=uploads))
+        status = await ended(provider, bench, remote)
+        assert status.state is RemoteState.COMPLETED, (status, await whole_log(provider, remote))
+        if bench.runs_commands:
+            log = await whole_log(provider, remote)
+            assert b"6000" in log and b"tool runs" in log
+        again: list[str] = []
+        assert dict(await provider.upload(order, again.append)) == uploads
+        assert not again or bench.uploads_each_time, "what is there is not sent again"
+
+    tried(bench, trial)
+
+
+def test_a_file_that_is_gone_from_here_is_refused(bench: Bench) -> None:
+    async def trial(provider: Provider, bench: Bench) -> None:
+        if bench.uploads_each_time:
+            pytest.skip("it looks at no file")
+        order = bench.with_files({"lost": b"x"})
+        for path in (bench.folder / "blobs").iterdir():
+            path.unlink()
+        with pytest.raises(Refused, match="lost"):
+            await provider.upload(order, lambda words: None)
 
     tried(bench, trial)
