@@ -130,6 +130,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/"): Rule.VIEWER,
     ("GET", "/jobs"): Rule.VIEWER,
     ("GET", "/jobs/{job_id}"): Rule.VIEWER,
+    ("GET", "/gpus"): Rule.VIEWER,
+    ("GET", "/submit"): Rule.VIEWER,
     ("GET", "/ui/{name}"): Rule.VIEWER,
     ("GET", "/assets/act.js"): Rule.PUBLIC,
     ("GET", "/assets/ages.js"): Rule.PUBLIC,
@@ -140,7 +142,9 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/assets/morph.js"): Rule.PUBLIC,
     ("GET", "/assets/page.css"): Rule.PUBLIC,
     ("GET", "/assets/page.js"): Rule.PUBLIC,
+    ("GET", "/assets/submit.js"): Rule.PUBLIC,
     ("GET", "/assets/theme.js"): Rule.PUBLIC,
+    ("GET", "/assets/toml.js"): Rule.PUBLIC,
 }
 
 LEVELS = {Rule.LEAD: Level.LEAD, Rule.ADMIN: Level.ADMIN}

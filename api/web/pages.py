@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gpuyard.actors.model.errors import NotFound
 from gpuyard.api.deps import settings_of, viewer_of
-from gpuyard.api.web import jobs, overview  # noqa: F401  (they register their regions)
+from gpuyard.api.web import gpus, jobs, overview, submit  # noqa: F401  (they register their regions)
 from gpuyard.api.web.inside import Inside, Refused
 from gpuyard.api.web.regions import REGIONS, Asked
 from gpuyard.api.web.render import framed, page, render
@@ -19,7 +19,7 @@ from gpuyard.api.web.render import framed, page, render
 router = APIRouter(include_in_schema=False)
 
 # Address → its name in the navigation.
-NAVIGATION = (("/", "Overview"), ("/jobs", "Jobs"))
+NAVIGATION = (("/", "Overview"), ("/jobs", "Jobs"), ("/gpus", "GPUs"), ("/submit", "Submit"))
 
 
 def _asked(request: Request, **more: str) -> Asked:
@@ -91,3 +91,13 @@ async def show_jobs(request: Request) -> Response:
 @router.get("/jobs/{job_id}")
 async def show_job(request: Request, job_id: str) -> Response:
     return await _page(request, "job.html", f"Job {job_id}", ("job", "job_story"), id=job_id)
+
+
+@router.get("/gpus")
+async def show_gpus(request: Request) -> Response:
+    return await _page(request, "gpus.html", "GPUs", ("gpu_table", "timeline"))
+
+
+@router.get("/submit")
+async def show_submit(request: Request) -> Response:
+    return await _page(request, "submit.html", "Submit", ("configs",))
