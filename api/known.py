@@ -33,12 +33,13 @@ class KnownPeople:
     """`async with KnownPeople(core) as people:` follows People; everything belongs to one event loop.
 
     `changed` is called (in the loop) whenever somebody may have lost a right: after each news, and each time the copy
-    is confirmed, since tokens also expire.
+    is confirmed, since tokens also expire. `trusted` (seconds) is how old the last word from People may be.
     """
 
-    def __init__(self, core: Core, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, core: Core, clock: Callable[[], float] = time.time, trusted: float = TRUSTED) -> None:
         self._core = core
         self._clock = clock
+        self._trusted_for = trusted
         self._revision = -1
         self._single_user = False
         self._by_digest: dict[str, Credential] = {}
@@ -89,7 +90,7 @@ class KnownPeople:
         )
 
     async def _certain(self) -> None:
-        if time.monotonic() - self._confirmed < TRUSTED:
+        if time.monotonic() - self._confirmed < self._trusted_for:
             return
         self._trusted.clear()
         try:

@@ -35,7 +35,7 @@ def show_token(out: Output, made: dict[str, Any], save: str | None) -> None:
     token = str(made["token"])
     if save is not None:
         try:
-            _write(save, token)
+            write_secret(save, token)
         except OSError as error:
             say(f"gpuyard: the token could not be written to {save}: {error.strerror}; here it is")
         else:
@@ -50,7 +50,7 @@ def show_token(out: Output, made: dict[str, Any], save: str | None) -> None:
         say("  --token-file FILE      of every verb reads it from a file (chmod 600); GPUYARD_TOKEN holds it itself")
 
 
-def _write(name: str, token: str) -> None:
+def write_secret(name: str, token: str) -> None:
     """A new file for its owner only; a file that is there already is left alone."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -5,7 +5,7 @@ Who asks is said by a header, so that levels and other people can be tested befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from gpuyard.actors.process_keeper import ProcessKeeper
 from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.supervisor import Child, Supervisor
+from gpuyard.actors.worker_registry import WorkerRegistry
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
 from gpuyard.api.identity import Caller, Identity
@@ -138,7 +139,8 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Yard]:
+def opened(folder: Path, workers: Sequence[Child] = (Child(names.WORKERS, WorkerRegistry),)) -> Iterator[Yard]:
+    """`workers` are the actors that deal with workers: by default none can connect."""
     data, configs = folder / "data", folder / "configs"
     for part in (data / "runs", data / "jobs", data / "sockets", configs):
         part.mkdir(parents=True, mode=0o700)
@@ -167,6 +169,7 @@ def opened(folder: Path) -> Iterator[Yard]:
             Child(names.HISTORY, History, lambda: (data / "jobs.db",)),
             Child(names.LOGS, LogReader, lambda: (data,)),
             Child(names.CLOUD, CloudDispatcher, lambda: (CloudSettings(data_dir=data, simulate=True),)),
+            *workers,
             Child(names.LINK, Relay, lambda: (deliver,)),
         ]
     )
