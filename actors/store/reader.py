@@ -10,27 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from gpuyard.actors.model.commands import (
-    GetCloudCost,
-    GetEvents,
-    GetTimeline,
-    ListApprovals,
-    ListAudit,
-    ListJobs,
-    PastSubmit,
-)
+from gpuyard.actors.model.commands import GetEvents, GetTimeline, ListApprovals, ListAudit, ListJobs, PastSubmit
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import StoreFailed
-from gpuyard.actors.model.views import (
-    ApprovalPage,
-    ApprovalView,
-    AuditPage,
-    CloudCost,
-    HistoryPage,
-    JobRecord,
-    TimelineSpan,
-)
-from gpuyard.actors.store import approvals, audit, costs, pages, timeline
+from gpuyard.actors.model.views import ApprovalPage, ApprovalView, AuditPage, HistoryPage, JobRecord, TimelineSpan
+from gpuyard.actors.store import approvals, audit, pages, timeline
 from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
