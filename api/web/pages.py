@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gpuyard.actors.model.errors import NotFound
 from gpuyard.api.deps import settings_of, viewer_of
-from gpuyard.api.web import gpus, jobs, overview, submit  # noqa: F401  (they register their regions)
+from gpuyard.api.web import admin, approvals, gpus, jobs, overview, submit, workers  # noqa: F401  (they register their regions)
 from gpuyard.api.web.inside import Inside, Refused
 from gpuyard.api.web.regions import REGIONS, Asked
 from gpuyard.api.web.render import framed, page, render
@@ -19,7 +19,15 @@ from gpuyard.api.web.render import framed, page, render
 router = APIRouter(include_in_schema=False)
 
 # Address → its name in the navigation.
-NAVIGATION = (("/", "Overview"), ("/jobs", "Jobs"), ("/gpus", "GPUs"), ("/submit", "Submit"))
+NAVIGATION = (
+    ("/", "Overview"),
+    ("/jobs", "Jobs"),
+    ("/gpus", "GPUs"),
+    ("/workers", "Workers"),
+    ("/approvals", "Approvals"),
+    ("/submit", "Submit"),
+    ("/admin", "Admin"),
+)
 
 
 def _asked(request: Request, **more: str) -> Asked:
@@ -101,3 +109,18 @@ async def show_gpus(request: Request) -> Response:
 @router.get("/submit")
 async def show_submit(request: Request) -> Response:
     return await _page(request, "submit.html", "Submit", ("configs",))
+
+
+@router.get("/workers")
+async def show_workers(request: Request) -> Response:
+    return await _page(request, "workers.html", "Workers", ("workers",))
+
+
+@router.get("/approvals")
+async def show_approvals(request: Request) -> Response:
+    return await _page(request, "approvals.html", "Approvals", ("approvals", "rules"))
+
+
+@router.get("/admin")
+async def show_admin(request: Request) -> Response:
+    return await _page(request, "admin.html", "Administration", ("users", "limits", "tokens", "audit"))

@@ -22,6 +22,19 @@ export function confirmed(text) {
   });
 }
 
+// What a person types in answer to `text`; null when it is left.
+export function asked(text) {
+  const input = document.getElementById("ask-text");
+  document.getElementById("ask-words").textContent = text;
+  input.value = "";
+  const box = document.getElementById("ask");
+  box.returnValue = "no";
+  box.showModal();
+  return new Promise((resolve) => {
+    box.addEventListener("close", () => resolve(box.returnValue === "yes" && input.value.trim() ? input.value.trim() : null), { once: true });
+  });
+}
+
 // The decoded answer; throws an Error with the API's own sentence.
 export async function call(method, address, body) {
   const headers = { Accept: "application/json" };
@@ -39,13 +52,64 @@ export async function call(method, address, body) {
   return data;
 }
 
+// What is shown once: the named fields of an answer, each with a button to copy it.
+function reveal(names, answer) {
+  const box = document.getElementById("reveal");
+  const list = document.getElementById("reveal-list");
+  list.replaceChildren();
+  for (const name of names.split(" ")) {
+    const term = document.createElement("dt");
+    const value = document.createElement("dd");
+    const code = document.createElement("code");
+    const button = document.createElement("button");
+    term.textContent = name.replaceAll("_", " ");
+    code.textContent = answer[name];
+    code.id = `reveal-${name}`;
+    button.type = "button";
+    button.textContent = "Copy";
+    button.dataset.copy = code.id;
+    value.append(code, " ", button);
+    list.append(term, value);
+  }
+  const wait = document.getElementById("reveal-wait");
+  wait.hidden = !answer.worker_id;
+  if (answer.worker_id) connected(answer.worker_id, wait);
+  box.showModal();
+}
+
+// Until a new worker has connected, or the dialog is closed.
+async function connected(id, line) {
+  line.textContent = "Waiting until it connects…";
+  while (document.getElementById("reveal").open || line.textContent.startsWith("Waiting")) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (!document.getElementById("reveal").open) return;
+    const worker = await call("GET", `/api/admin/workers/${id}`).catch(() => null);
+    if (worker && ["idle", "busy"].includes(worker.status)) {
+      line.textContent = `Connected: ${worker.gpu_count ?? 0} GPUs. It takes jobs now.`;
+      refresh();
+      return;
+    }
+  }
+}
+
+function after(element, answer, otherwise) {
+  if (element.dataset.reveal) reveal(element.dataset.reveal, answer);
+  if (element.dataset.words) say(element.dataset.words.replace(/\{(\w+)\}/g, (_, name) => answer[name]));
+  else say(otherwise);
+}
+
 async function act(button) {
-  if (button.dataset.confirm && !(await confirmed(button.dataset.confirm))) return;
+  const body = button.dataset.body ? JSON.parse(button.dataset.body) : undefined;
+  let filled = body;
+  if (button.dataset.ask) {
+    const text = await asked(button.dataset.confirm);
+    if (text === null) return;
+    filled = { ...body, [button.dataset.ask]: text };
+  } else if (button.dataset.confirm && !(await confirmed(button.dataset.confirm))) return;
   button.disabled = true;
   try {
-    const body = button.dataset.body ? JSON.parse(button.dataset.body) : undefined;
-    await call(button.dataset.method, button.dataset.address, body);
-    say(`${button.textContent.trim()}: done`);
+    const answer = await call(button.dataset.method, button.dataset.address, filled);
+    after(button, answer, `${button.textContent.trim()}: done`);
   } catch (error) {
     say(error.message, true);
   } finally {
@@ -54,18 +118,23 @@ async function act(button) {
   }
 }
 
-// <form data-method data-address data-done>: its fields as the JSON body.
+// <form data-method data-address data-done>: its fields as the JSON body. An emptied number is null.
 async function submit(form) {
   const body = {};
   for (const field of form.elements) {
-    if (!field.name) continue;
+    if (!field.name || field.disabled) continue;
     if (field.type === "checkbox") body[field.name] = field.checked;
-    else if (field.type === "number") body[field.name] = field.value === "" ? null : Number(field.value);
-    else if (field.value !== "") body[field.name] = field.value;
+    else if (field.type === "number") {
+      if (field.value !== "") body[field.name] = Number(field.value);
+      else if (field.defaultValue !== "" || field.placeholder === "no limit") body[field.name] = null;
+    } else if (field.value !== "" && field.dataset.kind === "pairs") {
+      body[field.name] = Object.fromEntries(field.value.split(",").map((pair) => pair.split("=").map((part) => part.trim())).filter(([key]) => key));
+    } else if (field.value !== "") body[field.name] = field.value;
   }
   try {
-    await call(form.dataset.method, form.dataset.address, body);
-    say(form.dataset.done ?? "Done");
+    const answer = await call(form.dataset.method, form.dataset.address, body);
+    after(form, answer, form.dataset.done ?? "Done");
+    if (form.dataset.reveal) form.reset();
   } catch (error) {
     say(error.message, true);
   }
