@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+from tests.sim.summary import pytest_terminal_summary as pytest_terminal_summary
+
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")

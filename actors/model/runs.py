@@ -83,7 +83,7 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     if attempt is not None and _of_another(attempt, event.host):
         return
     if attempt is None or attempt.phase not in LIVE:
-        if yard.ours(event.fence) or (is_worker(event.host) and fence_epoch(event.fence) < yard.db_epoch):
+        if _was_given_out(yard, event.fence, event.host):
             out.tell(driver_of(event.host), _forget(yard, event.fence, event.host))
         return
     job = yard.jobs[attempt.job_id]
@@ -102,6 +102,11 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
 def _of_another(attempt: Attempt, host: str) -> bool:
     """Is it a worker that speaks of the run of another host? It has no say in that."""
     return is_worker(host) and attempt.host != host
+
+
+def _was_given_out(yard: Yard, fence: int, host: str) -> bool:
+    """By this database, or on a worker by an earlier state of it, whose ends nobody else confirms."""
+    return yard.ours(fence) or (is_worker(host) and fence_epoch(fence) < yard.db_epoch)
 
 
 def _forget(yard: Yard, fence: int, host: str, cause: str = "") -> ForgetRun:
@@ -242,7 +247,7 @@ def emptied(yard: Yard, event: GpuEmptied, now: Now, out: Outbox) -> None:
     if attempt is not None and (attempt.phase in LIVE or _of_another(attempt, event.host)):
         return
     released = yard.release(event.fence, event.uuids, now, out)
-    if is_worker(event.host):
+    if is_worker(event.host) and _was_given_out(yard, event.fence, event.host):
         out.tell(driver_of(event.host), _forget(yard, event.fence, event.host, out.cause))
     if released:
         policy.start_what_may(yard, now, out)

@@ -217,7 +217,7 @@ class Agent:
             if fence in self._book.orders:
                 self._book.orders[fence].kept = True
             else:
-                self._strays[fence] = Order(fence=fence, ordered=False, kept=True)
+                self._known(fence)
         for order in self._book.orders.values():
             if order.end is not None:
                 self._watch_release(order, out)

@@ -8,6 +8,9 @@ frames are still on their way. So a worker's word counts only for the session th
 - any other session waits until the admitted one was silent for three heartbeats, and is admitted then;
 - a session that speaks in turn with the admitted one is a clone: refused, and reported once for the audit. What its
   journal says of the runs of the other is not believed, even if it is admitted later.
+
+A copy that is first started while the original cannot be heard looks like a reboot, and only a reboot's word makes runs
+end before their lease: who copies a machine with its key must not do so in a network outage.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from gpuyard.actors.model.fleet.worker import Challenger, Worker
 from gpuyard.actors.model.wire import Heartbeat
 
 CHALLENGERS_KEPT = 32
+CLONES_KEPT = 100
 
 
 class Verdict(Enum):
@@ -44,15 +48,14 @@ def judge(worker: Worker, beat: Heartbeat, settings: FleetSettings, complete: bo
         return Verdict.BEAT if beat.n > session.beat.n else Verdict.STALE
     if not record.incarnation:
         return Verdict.ADMIT
-    same_journal = beat.journal == record.journal
-    replaced = same_journal and beat.life < record.life
-    succeeds = same_journal and beat.incarnation == record.incarnation and not replaced
-    if succeeds and (session is None or beat.life > record.life):
-        return Verdict.ADMIT
+    if beat.journal == record.journal and beat.incarnation == record.incarnation:
+        if beat.life < record.life:
+            return Verdict.STALE
+        # The same life with another session would be a copy of the folder; after our restart it is the one we knew.
+        if session is None or beat.life > record.life:
+            return Verdict.ADMIT
     if _takes_turns(worker, beat, now):
         return _clone(worker, beat)
-    if replaced:
-        return Verdict.STALE
     silent = now - worker.heard_at >= settings.silence
     return Verdict.ADMIT if silent and complete else Verdict.WAIT
 
@@ -72,7 +75,8 @@ def _takes_turns(worker: Worker, beat: Heartbeat, now: float) -> bool:
 
 
 def _clone(worker: Worker, beat: Heartbeat) -> Verdict:
-    worker.clones.add(beat.incarnation)
-    challenger = worker.challengers[beat.session]
+    record, challenger = worker.record, worker.challengers[beat.session]
+    if beat.incarnation not in record.clones:
+        record.clones = (*record.clones, beat.incarnation)[-CLONES_KEPT:]
     first, challenger.clone = not challenger.clone, True
     return Verdict.FIRST_CLONE if first else Verdict.CLONE

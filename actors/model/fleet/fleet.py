@@ -2,7 +2,8 @@
 
 Pure: the time comes in, effects go into a FleetOutbox. The actor makes a Fleet from the stored records, hands it every
 message below, performs the outbox, calls `tick` at least once a second and `flush` when its inbox is empty (or 50 ms
-after the last change). A Fleet that was lost is made anew from the records; runs do not notice.
+after the last change), with an outbox of its own: what it tells waits for no record, since its order counts. A Fleet
+that was lost is made anew from the records; runs do not notice.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ class Fleet:
         line = AppendAudit(
             at=now.wall, action="worker_clone_refused", address=said.address, subject=worker.id, detail=detail
         )
-        out.lazy.append(line)
+        out.lazy += [line, worker.record.row()]
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ class Fleet:
 
     def flush(self, now: Now, out: FleetOutbox) -> None:
         """Tell the Scheduler WorkerFacts of whom something changed, and workers the Syncs that are due because our side
-        changed. Cheap when there is nothing."""
+        changed. Cheap when there is nothing. Into an outbox of its own: facts must not be overtaken by newer ones."""
         if self.complete:
             for worker in list(self._sync_due.values()):
                 if worker.session is not None and worker.state in LISTENED_TO:
@@ -259,6 +260,10 @@ class Fleet:
         if known.order is None:
             known.spec_hash, known.size = syncs.spec_hash(want.run)
         known.order = want
+        if not want.again:
+            # Nobody can have heard of it yet: whoever has spoken of it was wrong.
+            worker.strays.pop(fence, None)
+            worker.acks.discard(fence)
         self._hear_early(worker, known, out)
         if worker.record.ephemeral and not worker.record.spent:
             worker.record.spent = True

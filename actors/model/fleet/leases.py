@@ -34,8 +34,14 @@ def lapsed(worker: Worker, settings: FleetSettings, now: float) -> Iterator[Want
     for want in worker.wants.values():
         if want.live:
             at = lapses_at(want, settings)
-            if at is not None and now >= at:
+            if (at is not None and now >= at) or (at is None and _given_up(worker, want)):
                 yield want
+
+
+def _given_up(worker: Worker, want: Wanted) -> bool:
+    """A run of the policy `hold` that somebody cancelled, and of which the present life of its host knows nothing."""
+    session = worker.session
+    return want.stop_reason is not None and session is not None and session.incarnation != want.incarnation
 
 
 def unreachable(worker: Worker, settings: FleetSettings, now: float) -> tuple[int, ...]:

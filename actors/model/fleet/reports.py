@@ -49,7 +49,8 @@ class Reports:
     def of_a_want(self, worker: Worker, want: Wanted, report: Report, beat: Heartbeat, out: FleetOutbox) -> None:
         """The newest report of a wanted run: from another life of its host only if its own journal lists it."""
         if want.incarnation != beat.incarnation:
-            if not report.ordered or beat.incarnation in worker.clones:
+            believed = report.ordered and beat.incarnation not in worker.record.clones
+            if not (believed or want.decided):
                 self._counters["another_life"] += 1
                 return
             want.incarnation = beat.incarnation
@@ -87,9 +88,6 @@ class Reports:
             out.tell(names.SCHEDULER, _exited(worker, fence, report))
             if report.emptied:
                 out.tell(names.SCHEDULER, GpuEmptied(fence=fence, uuids=report.uuids, host=worker.id))
-                if fence_epoch(fence) < self._db_epoch:
-                    # Of a state of this database that is gone: the Scheduler does not answer, nobody waits for it.
-                    worker.acks.add(fence)
 
 
 def tell_end(worker: Worker, want: Wanted, out: FleetOutbox) -> None:

@@ -2,7 +2,7 @@
 
 A run is in it with its order until the worker has reported that it has it; one that an earlier life of the host may
 still have is left out until its lease has been waited out, and then stands as `stop`, so that the worker says when its
-GPUs are empty. What is not in it lives on.
+GPUs are empty. One that the worker reports as ended is not in it. What is not in it lives on.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def sync(
         session=session.id,
         n=beat.n,
         sent_at=beat.sent_at,
-        want=_wanted(worker, session, settings),
+        want=_wanted(worker, session, settings, complete),
         ack=tuple(sorted(worker.acks)),
         leave=leave,
         heartbeat_seconds=settings.heartbeat,
@@ -60,12 +60,16 @@ def refusal(beat: Heartbeat, why: str, settings: FleetSettings, identity: tuple[
     )
 
 
-def _wanted(worker: Worker, session: Session, settings: FleetSettings) -> dict[int, Want]:
+def _wanted(worker: Worker, session: Session, settings: FleetSettings, complete: bool) -> dict[int, Want]:
     room = settings.specs_per_sync
     wanted: dict[int, Want] = {}
     for fence in sorted(worker.wants):
         want = worker.wants[fence]
-        if want.lost or want.over:
+        if want.ended and fence in session.beat.attempts:
+            continue  # it waits to be acknowledged
+        if want.order is None and not complete:
+            continue  # its order may still come
+        if want.decided:
             wanted[fence] = Want(action=STOP, reason=want.stop_reason or WAITED_OUT)
         elif want.incarnation != session.incarnation:
             continue

@@ -46,9 +46,15 @@ class Wanted:
         return self.report is not None and has_ended(self.report)
 
     @property
+    def decided(self) -> bool:
+        """Its attempt is over, whatever the worker may still say: all that is left to learn is when its GPUs are empty.
+        Any life of the host may say that."""
+        return self.order is None or self.lost or self.over
+
+    @property
     def live(self) -> bool:
         """As far as anybody knows it may be running, and its job counts on it."""
-        return self.order is not None and not (self.ended or self.lost or self.over)
+        return not (self.decided or self.ended)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,8 +97,7 @@ class Worker:
     """`session` is None until one is admitted, `heard_at` (server's monotonic) when it was last heard or may have been.
 
     `wants` is what the Scheduler wants of it, `strays` what it reports beyond that, `acks` what it may forget, all by
-    fence. `challengers` are sessions that are not listened to, `clones` incarnations that spoke while another did.
-    `refused` says in words why it gets no work.
+    fence. `challengers` are sessions that are not listened to. `refused` says in words why it gets no work.
     """
 
     record: WorkerRecord
@@ -103,7 +108,6 @@ class Worker:
     strays: dict[int, Stray] = field(default_factory=dict)
     acks: set[int] = field(default_factory=set)
     challengers: dict[str, Challenger] = field(default_factory=dict)
-    clones: set[str] = field(default_factory=set)
     refused: str = ""
 
     @property
