@@ -17,6 +17,7 @@ from gpuyard.actors.model.commands import (
     GetPastSubmits,
     GetRunTimes,
     GetTimeline,
+    GetUsage,
     ListApprovals,
     ListAudit,
     ListJobs,
@@ -55,6 +56,8 @@ class History(Actor):
                 return self._reader.run_times(message.config_names)
             case GetTimeline():
                 return self._reader.timeline(message)
+            case GetUsage():
+                return self._reader.usage(message)
             case ListApprovals():
                 return self._reader.list_approvals(message)
             case GetApproval():

@@ -202,6 +202,8 @@ class Scheduler(Actor):
                 return self._question(message, ask.queue, reply)
             case c.GetLive():
                 return self._question(message, ask.live, reply)
+            case c.GetLiveUsage():
+                return self._question(message, ask.live_usage, reply)
             case c.GetStats():
                 return self._question(message, ask.stats, reply)
             case c.GetMyQueue():

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from gpuyard.actors.model import approvals, limits, views
-from gpuyard.api import answers, answers_charts, answers_people, answers_rules, answers_workers
+from gpuyard.api import answers, answers_charts, answers_people, answers_rules, answers_usage, answers_workers
 from gpuyard.api.examples import EXAMPLES
 
 PLACE: Final = "#/components/schemas/{name}"
@@ -23,7 +23,7 @@ SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
     views.WorkerView,
     *(
         kind
-        for module in (answers, answers_charts, answers_people, answers_rules, answers_workers)
+        for module in (answers, answers_charts, answers_people, answers_rules, answers_workers, answers_usage)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
     ),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from gpuyard.api.examples_charts import CHARTS
 from gpuyard.api.examples_people import PEOPLE
 from gpuyard.api.examples_rules import RULES
+from gpuyard.api.examples_usage import USAGE
 from gpuyard.api.examples_workers import FLEET
 
 JOB_ID: Final = "3k9w2m7q1x0d"
@@ -261,6 +262,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     **PEOPLE,
     **CHARTS,
     **RULES,
+    **USAGE,
     **FLEET,
     "list_queue": {"entries": [RUNNING, ENTRY], "total": 2, "total_pending": 1, "total_running": 1},
     "queue_stats": STATS,

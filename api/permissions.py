@@ -90,6 +90,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("PATCH", "/api/approvals/rules/{rule_id}"): Rule.ADMIN,
     ("DELETE", "/api/approvals/rules/{rule_id}"): Rule.ADMIN,
     ("POST", "/api/approvals/rules/{rule_id}/test"): Rule.ADMIN,
+    # usage
+    ("GET", "/api/usage"): Rule.VIEWER,
     # people
     ("GET", "/api/users"): Rule.LEAD,
     ("POST", "/api/users"): Rule.ADMIN,

@@ -111,6 +111,7 @@ ROOT: Final = Family(
         "audit": Verb("audit:audit", "Who did what, when: to jobs, people, limits, GPUs."),
         "whoami": Verb("login:whoami", "Who you are here, and what your token is for."),
         "gpus": Verb("gpus:gpus", "The GPUs, who has them and why one is not handed out."),
+        "usage": Verb("usage:usage", "GPU-hours by user, team, place and period."),
         "status": Verb("status:status", "One screen: server, GPUs, queue."),
         "top": Verb("top:top", "A live view of GPUs, runs and queue."),
         "doctor": Verb("doctor:doctor", "Look for what is wrong here and say what to do."),

@@ -13,6 +13,7 @@ from gpuyard.actors.model.approvals import ApprovalRule
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message, Ping
+from gpuyard.actors.model.usage import LiveRun
 
 Calls = dict[type[Message], Any]
 
@@ -62,6 +63,7 @@ SCHEDULER: Calls = {
     c.GetQueue: v.QueuePage,
     c.GetLive: list[v.LiveJob],
     c.GetStats: v.Stats,
+    c.GetLiveUsage: list[LiveRun],
     c.GetMyQueue: v.MyQueue,
     c.GetPosition: v.PositionView,
     c.GetLimits: Limits,
@@ -75,6 +77,7 @@ HISTORY: Calls = {
     c.ListAudit: v.AuditPage,
     c.GetLastEvent: tuple[int, int],
     c.GetTimeline: list[v.TimelineSpan],
+    c.GetUsage: v.UsageSums,
     c.ListApprovals: v.ApprovalPage,
     c.GetApproval: v.ApprovalView,
     c.GetPastSubmits: list[c.PastSubmit],

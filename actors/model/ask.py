@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from gpuyard.actors.model import explain
 from gpuyard.actors.model.cancel import visible_job
 from gpuyard.actors.model.clock import iso
-from gpuyard.actors.model.commands import GetLive, GetMyQueue, GetPosition, GetQueue, GetStats
+from gpuyard.actors.model.commands import GetLive, GetLiveUsage, GetMyQueue, GetPosition, GetQueue, GetStats
 from gpuyard.actors.model.entry import attempt_view, entry_of
 from gpuyard.actors.model.gpu_words import state_words
 from gpuyard.actors.model.hosts import BUSY, CONNECTING, DRAINING, IDLE, OFFLINE, Host
@@ -17,6 +17,7 @@ from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.reasons import Reason, ReasonCode
 from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.usage import SKEW, LiveRun, place_of
 from gpuyard.actors.model.views import (
     Entry,
     Forecast,
@@ -176,6 +177,25 @@ def _forecast(yard: Yard, job: Job, place: int, now: Now) -> Forecast | None:
         slots=slots,
         gpus=sum(gpu.usable for gpu in yard.ledger.known) if pool is Pool.GPU else 0,
     )
+
+
+def live_usage(yard: Yard, question: GetLiveUsage, now: Now) -> list[LiveRun]:
+    """Runs whose programs live, to be counted up to now."""
+    found = []
+    for job_id, attempt in yard.attempt_of.items():
+        if attempt.started_at is not None:
+            job = yard.jobs[job_id]
+            found.append(
+                LiveRun(
+                    fence=attempt.fence,
+                    user_id=job.user_id,
+                    team_id=job.team_id or "",
+                    place=place_of(attempt.host),
+                    gpus=job.spec.num_processes,
+                    started_at=max(attempt.started_at, attempt.assigned_at - SKEW),
+                )
+            )
+    return found
 
 
 def stats(yard: Yard, question: GetStats, now: Now) -> Stats:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.model import names, policy
+from gpuyard.actors.model import names, policy, usage
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase, is_worker
 from gpuyard.actors.model.cloud_remote import owner_of
 from gpuyard.actors.model.commands import ForgetRun, WantAgain, WantedComplete, WantStop, WatchRelease, WatchStart
@@ -139,6 +139,7 @@ def _end_attempt(yard: Yard, attempt: Attempt, event: AttemptExited, now: Now, o
         error=event.message or None,
         started_at=event.started_at if attempt.started_at is None else attempt.started_at,
     )
+    out.rows.extend(usage.of_attempt(yard.jobs[attempt.job_id], attempt, now.wall))
 
 
 def _end_job(yard: Yard, job: Job, attempt: Attempt, event: AttemptExited, now: Now, out: Outbox) -> None:

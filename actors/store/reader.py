@@ -10,11 +10,27 @@ from typing import TypeVar
 
 import msgspec
 
-from gpuyard.actors.model.commands import GetEvents, GetTimeline, ListApprovals, ListAudit, ListJobs, PastSubmit
+from gpuyard.actors.model.commands import (
+    GetEvents,
+    GetTimeline,
+    GetUsage,
+    ListApprovals,
+    ListAudit,
+    ListJobs,
+    PastSubmit,
+)
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import StoreFailed
-from gpuyard.actors.model.views import ApprovalPage, ApprovalView, AuditPage, HistoryPage, JobRecord, TimelineSpan
-from gpuyard.actors.store import approvals, audit, pages, timeline
+from gpuyard.actors.model.views import (
+    ApprovalPage,
+    ApprovalView,
+    AuditPage,
+    HistoryPage,
+    JobRecord,
+    TimelineSpan,
+    UsageSums,
+)
+from gpuyard.actors.store import approvals, audit, pages, timeline, usage
 from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
@@ -58,6 +74,9 @@ class Reader:
 
     def run_times(self, config_names: tuple[str, ...]) -> dict[str, list[float]]:
         return self._ask(lambda connection: pages.run_times(connection, config_names))
+
+    def usage(self, query: GetUsage) -> UsageSums:
+        return self._ask(lambda connection: usage.usage(connection, query))
 
     def list_approvals(self, query: ListApprovals) -> ApprovalPage:
         return self._ask(lambda connection: approvals.list_approvals(connection, query))

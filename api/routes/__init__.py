@@ -20,6 +20,7 @@ from gpuyard.api.routes import (
     system,
     teams,
     tokens,
+    usage,
     users,
     workers,
 )
@@ -42,6 +43,7 @@ ROUTERS: list[APIRouter] = [
     audit.router,
     teams.router,
     tokens.router,
+    usage.router,
     workers.router,
     assets.router,
     pages.router,

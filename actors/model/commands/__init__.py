@@ -127,3 +127,4 @@ from gpuyard.actors.model.commands.store import (
     LoadSnapshot as LoadSnapshot,
     Record as Record,
 )
+from gpuyard.actors.model.commands.usage import GetLiveUsage as GetLiveUsage, GetUsage as GetUsage

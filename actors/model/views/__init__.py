@@ -67,3 +67,4 @@ from gpuyard.actors.model.views.queue import (
     WorkersStats as WorkersStats,
 )
 from gpuyard.actors.model.views.store import DatabaseIdentity as DatabaseIdentity
+from gpuyard.actors.model.views.usage import UsageSums as UsageSums

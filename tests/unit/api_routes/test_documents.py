@@ -10,7 +10,7 @@ import pytest
 from gpuyard.actors.base import Directory
 from gpuyard.actors.model import limits, views
 from gpuyard.actors.model.approvals import ApprovalRule
-from gpuyard.api import answers, answers_charts, answers_people, answers_rules
+from gpuyard.api import answers, answers_charts, answers_people, answers_rules, answers_usage
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
 from gpuyard.api.documents import SHOWN
@@ -132,6 +132,7 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "change_rule": ApprovalRule,
     "remove_rule": answers_rules.RuleGone,
     "try_rule": answers_rules.RuleTried,
+    "get_usage": answers_usage.UsageReport,
 }
 
 

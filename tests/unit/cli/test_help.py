@@ -16,7 +16,7 @@ from gpuyard.cli.registry import ROOT
 VERBS = """
 users/list users/add users/set-level users/edit users/disable users/enable users/remove
 teams/list teams/add teams/rename teams/remove tokens/list tokens/create tokens/revoke login logout whoami audit
-server worker demo run gpus status top doctor version completion config/show db/check db/backup db/restore
+server worker demo run gpus usage status top doctor version completion config/show db/check db/backup db/restore
 db/import-simpletuner
 jobs/submit jobs/list jobs/get jobs/status jobs/why jobs/logs jobs/events jobs/wait jobs/cancel jobs/retry jobs/hold
 jobs/release jobs/priority jobs/delete jobs/purge jobs/approval

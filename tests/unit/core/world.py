@@ -15,6 +15,7 @@ from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt
 from gpuyard.actors.model.clock import ManualClock, epoch, epoch_or_none, utc_day
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, SubmitJob, WantRun, WantStop, WatchRelease
 from gpuyard.actors.model.commit import (
+    AddUsage,
     CloseHolds,
     EventRow,
     Hold,
@@ -54,6 +55,7 @@ class MemoryStore:
         self.keys: list[StoredKey] = []
         self.records: dict[str, dict[Any, dict[str, Any]]] = {"approval": {}, "approval_rule": {}, "submitter": {}}
         self.audit: list[AppendAudit] = []
+        self.usage: dict[tuple[str, int, str, str], Counter[str]] = {}
 
     def apply(self, rows: list[Row]) -> None:
         for row in rows:
@@ -100,6 +102,10 @@ class MemoryStore:
                 self.records[register][key] = {**before, **values}
             case DropRecord(register, where):
                 del self.records[register][where["id"]]
+            case AddUsage(day, user_id, team_id, place, runs, run_ms, gpu_ms):
+                self.usage.setdefault((day, user_id, team_id, place), Counter()).update(
+                    runs=runs, run_ms=run_ms, gpu_ms=gpu_ms
+                )
             case AppendAudit():
                 self.audit.append(row)
             case _:
