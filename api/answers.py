@@ -227,7 +227,10 @@ class Validated(Answer, frozen=True, kw_only=True):
 
 
 class Device(Answer, frozen=True, kw_only=True):
-    """`allocated`: a job of the queue holds it. `state` and `reason` say why a GPU is not available."""
+    """`allocated`: a job of the queue holds it. `state` and `reason` say why a GPU is not available.
+
+    `worker_id` and `worker` (its name) are None for the server's own.
+    """
 
     index: int
     name: str
@@ -241,6 +244,8 @@ class Device(Answer, frozen=True, kw_only=True):
     utilization: int | None
     temperature_c: int | None
     power_w: float | None
+    worker_id: str | None = None
+    worker: str | None = None
 
 
 class GpuAside(Answer, frozen=True, kw_only=True):
@@ -262,10 +267,14 @@ class Inventory(Answer, frozen=True, kw_only=True):
 
 
 class Allocation(Answer, frozen=True, kw_only=True):
+    """`devices` are the server's own, `worker_devices` those of its workers as last told; the numbers are indices of
+    the server's own."""
+
     allocated_gpus: list[int]
     available_gpus: list[int]
     running_local_jobs: int
     devices: list[Device]
+    worker_devices: list[Device] = []
 
 
 class SystemStatus(Answer, frozen=True, kw_only=True):

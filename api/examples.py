@@ -64,6 +64,7 @@ ENTRY: Final[dict[str, Any]] = {
     "num_processes": 2,
     "allocated_gpus": None,
     "worker_id": None,
+    "worker_name": None,
     "reasons": [REASON],
     "metadata": {"run_name": "sdxl-lora-7"},
     "name": None,
@@ -167,6 +168,8 @@ DEVICE: Final[dict[str, Any]] = {
     "utilization": 97,
     "temperature_c": 64,
     "power_w": 312.0,
+    "worker_id": None,
+    "worker": None,
 }
 
 ASIDE: Final[dict[str, Any]] = {"success": True, "uuid": DEVICE["uuid"], "index": 0, "state": "free"}
@@ -225,6 +228,7 @@ STATUS: Final[dict[str, Any]] = {
         "available_gpus": [2, 3],
         "running_local_jobs": 1,
         "devices": [DEVICE],
+        "worker_devices": [DEVICE | {"uuid": "GPU-1b2c", "worker_id": "w-5t1b6e2k9v3h", "worker": "gpu-box"}],
     },
     "uptime_seconds": 86400.0,
 }

@@ -106,8 +106,8 @@ class Client:
         """The answer of a change; it says what shall be, so it is safe to repeat."""
         return self.request("PATCH", path, body=body, what=what, repeatable=True)
 
-    def delete(self, path: str, *, what: str = "") -> Any:
-        return self.request("DELETE", path, what=what)
+    def delete(self, path: str, *, query: Query | None = None, what: str = "") -> Any:
+        return self.request("DELETE", path, query=query, what=what)
 
     def request(
         self,

@@ -84,10 +84,11 @@ def program(command: Sequence[str]) -> str:
 
 
 def gpus_cell(job: Job) -> Cell:
-    """The GPUs it has (`0,1`), how many it wants (`×2`), or `cpu`."""
+    """The GPUs it has (`0,1`, on a worker `gpu-box:0,1`), how many it wants (`×2`), or `cpu`."""
     held = job.get("allocated_gpus")
     if held:
-        return Cell(",".join(str(index) for index in held))
+        where = f"{clean(job.get('worker_name') or job['worker_id'])}:" if job.get("worker_id") else ""
+        return Cell(where + ",".join(str(index) for index in held))
     wanted = job.get("num_processes", 1)
     if wanted == 0:
         return Cell("cpu", dim=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpuyard.cli import terminal
-from gpuyard.cli.commands.gpus import COLOURS, devices, memory, system
+from gpuyard.cli.commands.gpus import COLOURS, devices, memory, place, system
 from gpuyard.cli.exits import ExitCode
 from gpuyard.cli.http import ApiError, Client, segment
 from gpuyard.cli.jobs import gpus_cell, label, note, status_cell, time_cell
@@ -138,7 +138,7 @@ def gpu_grid(now: Snapshot) -> Table:
         load = gpu.get("utilization")
         owner = names.get(str(gpu.get("job_id")), "")
         found.add_row(
-            str(gpu.get("index")),
+            words(place(gpu)),
             words(str(gpu.get("name"))),
             Text(clean(state), style=COLOURS.get(state, "red")),
             bar(load / 100 if isinstance(load, int) else None),

@@ -93,6 +93,19 @@ APPROVALS: Final = Family(
     },
 )
 
+WORKERS: Final = Family(
+    "Machines elsewhere that run jobs.",
+    {
+        "list": Verb("workers:list_workers", "The workers: what each has and does."),
+        "add": Verb("workers:add", "Enrol a machine; prints the line that starts it, once."),
+        "get": Verb("workers:get", "Everything about one worker."),
+        "drain": Verb("workers:drain", "Give workers no new job; theirs go on."),
+        "undrain": Verb("workers:undrain", "Give workers jobs again."),
+        "rotate-token": Verb("workers:rotate_token", "A new token for a worker; its jobs go on."),
+        "delete": Verb("workers:delete", "Delete a worker and its token."),
+    },
+)
+
 ROOT: Final = Family(
     "Share GPUs between people and their training jobs.",
     {
@@ -102,6 +115,7 @@ ROOT: Final = Family(
         "run": Verb("run:run", "Run a command through the queue and end with its exit code."),
         "jobs": JOBS,
         "queue": QUEUE,
+        "workers": WORKERS,
         "approvals": APPROVALS,
         "users": USERS,
         "teams": TEAMS,

@@ -108,7 +108,14 @@ _OPTIONS = (
         metavar="N",
         help="So many GPUs; 0 is a CPU job.",
     ),
-    click.option("--device-ids", type=Devices(), metavar="N,N", help="Prefer these GPUs, and wait for them."),
+    click.option(
+        "--gpu-memory",
+        "gpu_memory_gb",
+        type=click.FloatRange(0, 10_000),
+        metavar="GB",
+        help="At least so much on each.",
+    ),
+    click.option("--device-ids", type=Devices(), metavar="N,N", help="Prefer these of the server's GPUs, and wait."),
     click.option("--name", metavar="NAME", help="A name to find it again."),
     click.option("--priority", "priority_override", type=Priority(), metavar="P", help="0 to 50, or low…critical."),
     click.option("--team", "team_id", metavar="TEAM", help="On behalf of this team."),
@@ -128,6 +135,15 @@ _OPTIONS = (
     click.option(
         "--max-attempts", type=click.IntRange(1, 100), metavar="N", help="How often it may be started.  [default: 3]"
     ),
+    click.option(
+        "--partition-policy",
+        type=click.Choice(["lease", "hold"]),
+        help="On a worker that falls silent: stop it when its lease ends and try elsewhere, or leave it alone.",
+    ),
+    click.option(
+        "--lease-seconds", type=SPAN, metavar="TIME", help="How long it may live on a worker without contact: 30m."
+    ),
+    click.option("--checkpoint-signal", metavar="NAME", help="Sent at two thirds of a lapsing lease, such as SIGUSR1."),
     click.option("--retry-on", multiple=True, metavar="CLASS", help="Also retry after this end: oom, exit:1, …"),
     click.option("--cost", "estimated_cost", type=click.FloatRange(0), metavar="USD", help="The cost you expect."),
     click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Something to find it by; repeat it for more."),

@@ -38,20 +38,17 @@ REASONS_SAMPLED = 200
 
 
 def entry(yard: Yard, job: Job, now: Now) -> Entry:
+    attempt = yard.attempt_of.get(job.job_id)
+    host = yard.hosts.find(attempt.host) if attempt is not None else None
     return entry_of(
         job,
-        yard.attempt_of.get(job.job_id),
+        attempt,
         effective=yard.effective(job, now),
         position=yard.position(job, now),
         reasons=explain.why(yard, job, now),
-        unreachable=_unreachable(yard, job),
+        unreachable=host is not None and attempt is not None and attempt.fence in host.fact.unreachable,
+        worker_name=host.name if host is not None else None,
     )
-
-
-def _unreachable(yard: Yard, job: Job) -> bool:
-    attempt = yard.attempt_of.get(job.job_id)
-    host = yard.hosts.find(attempt.host) if attempt is not None else None
-    return attempt is not None and host is not None and attempt.fence in host.fact.unreachable
 
 
 def queue(yard: Yard, question: GetQueue, now: Now) -> QueuePage:
@@ -259,6 +256,13 @@ def gpus(yard: Yard) -> GpuPage:
     )
 
 
+def _absence(host: Host | None) -> str | None:
+    """Why nothing newer is known of a worker's GPUs."""
+    if host is None or host.fact.state not in (OFFLINE, CONNECTING):
+        return None
+    return f"its worker is {host.fact.state}"
+
+
 def _gpu_views(yard: Yard, ledger: Ledger, host: Host | None = None) -> list[GpuView]:
     """The GPUs of this machine, or of a worker; one that is silent shows what was last known."""
     views = []
@@ -271,7 +275,7 @@ def _gpu_views(yard: Yard, ledger: Ledger, host: Host | None = None) -> list[Gpu
                 fact=fact,
                 state=state,
                 job_id=attempt.job_id if attempt else None,
-                reason=state_words(fact, state),
+                reason=_absence(host) or state_words(fact, state),
                 worker_id=host.id if host else None,
                 worker=host.name if host else None,
                 worker_state=host.fact.state if host else None,

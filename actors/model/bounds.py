@@ -19,6 +19,7 @@ from gpuyard.actors.model.job import Target
 from gpuyard.actors.model.sent_file import MOST_FILES
 
 MAX_GPUS: Final = 1_024
+MAX_GPU_MEMORY_GB: Final = 10_000
 MAX_ARGS: Final = 4_096
 MAX_ARG_BYTES: Final = 131_071  # the kernel's MAX_ARG_STRLEN, less the closing NUL
 MAX_COMMAND_BYTES: Final = 200_000

@@ -26,6 +26,7 @@ CHECKS: Final[dict[str, Callable[[object], Any]]] = {
     "provider": bounds.provider,
     "worker_labels": bounds.labels,
     "num_processes": lambda value: bounds.whole(value, 0, bounds.MAX_GPUS),
+    "gpu_memory_gb": lambda value: bounds.number(value, 0, bounds.MAX_GPU_MEMORY_GB),
     "device_ids": bounds.devices,
     "any_gpu": bounds.flag,
     "estimated_cost": lambda value: bounds.number(value, 0, bounds.MAX_COST),

@@ -35,11 +35,12 @@ def entry_of(
     position: int | None = None,
     reasons: list[Reason] | None = None,
     unreachable: bool = False,
+    worker_name: str | None = None,
 ) -> Entry:
     """The entry of `job`, whose present (or last) attempt is `attempt`.
 
-    `effective`, `position`, `reasons` and `unreachable` (its worker is silent) are known only to the Scheduler; without
-    them the entry is as stored.
+    `effective`, `position`, `reasons`, `unreachable` (its worker is silent) and `worker_name` are known only to the
+    Scheduler; without them the entry is as stored.
     """
     live = attempt is not None and attempt.phase in LIVE and job.status is Status.RUNNING
     if effective is None:
@@ -72,6 +73,7 @@ def entry_of(
         num_processes=job.spec.num_processes,
         allocated_gpus=[gpu.index for gpu in attempt.gpus] if attempt is not None else None,
         worker_id=attempt.host if attempt is not None and is_worker(attempt.host) else None,
+        worker_name=worker_name,
         reasons=reasons or [],
         metadata=job.spec.metadata,
         name=job.spec.name,

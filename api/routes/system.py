@@ -66,6 +66,8 @@ def device(view: GpuView) -> Device:
         utilization=fact.utilization,
         temperature_c=fact.temperature_c,
         power_w=fact.power_w,
+        worker_id=view.worker_id,
+        worker=view.worker,
     )
 
 
@@ -86,4 +88,5 @@ def allocation(page: GpuPage, devices: list[Device]) -> Allocation:
         available_gpus=[one.index for one in devices if one.state == GpuState.FREE],
         running_local_jobs=page.running_local_jobs,
         devices=devices,
+        worker_devices=[device(view) for view in page.remote],
     )

@@ -36,6 +36,7 @@ class SubmitBody(Strict):
     provider: fields.Provider | None = None
     worker_labels: fields.Labels | None = None
     num_processes: fields.Count | None = None
+    gpu_memory_gb: fields.GpuMemory | None = None
     device_ids: fields.Devices | None = None
     name: fields.Name | None = None
     priority_override: fields.Override | None = None

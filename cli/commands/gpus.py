@@ -15,6 +15,7 @@ from gpuyard.cli.tables import Cell, Column, Table
 from gpuyard.cli.text import clean
 
 FIELDS = (
+    "worker",
     "index",
     "name",
     "state",
@@ -97,8 +98,15 @@ def system(client: Client) -> dict[str, Any]:
 
 
 def devices(status: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (status.get("gpu_allocation") or {}).get("devices") or []
-    return found
+    """The server's own GPUs, then those of its workers."""
+    allocation = status.get("gpu_allocation") or {}
+    return [*(allocation.get("devices") or []), *(allocation.get("worker_devices") or [])]
+
+
+def place(gpu: dict[str, Any]) -> str:
+    """The GPU's index, behind its worker's name when it is not the server's own: `gpu-box:0`."""
+    index = str(gpu.get("index"))
+    return clean(f"{gpu['worker']}:{index}") if gpu.get("worker") else index
 
 
 def gpu_table(gpus: Sequence[dict[str, Any]]) -> Table:
@@ -119,7 +127,7 @@ def gpu_table(gpus: Sequence[dict[str, Any]]) -> Table:
 def gpu_row(gpu: dict[str, Any]) -> list[Cell | str]:
     state = str(gpu.get("state") or ("held" if gpu.get("allocated") else "free"))
     return [
-        str(gpu.get("index")),
+        place(gpu),
         clean(gpu.get("name") or "-"),
         Cell(clean(state), COLOURS.get(state, "red")),
         clean(gpu.get("job_id") or "-"),

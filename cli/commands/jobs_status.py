@@ -56,8 +56,12 @@ def facts(stats: dict[str, Any]) -> Iterator[tuple[str, Cell | str]]:
         + f", {local.get('pending_jobs', 0)} waiting",
     )
     workers = stats.get("workers") or {}
+    if workers.get("running_jobs") or workers.get("pending_jobs"):
+        yield "worker jobs", f"{workers['running_jobs']} running, {workers['pending_jobs']} waiting"
     if workers.get("total_workers"):
-        yield "workers", f"{amount(workers['total_workers'], 'worker')}, {workers.get('idle_workers')} idle"
+        states = ("idle", "busy", "draining", "offline", "connecting")
+        parts = [f"{count} {state}" for state in states if (count := workers.get(f"{state}_workers"))]
+        yield "workers", f"{amount(workers['total_workers'], 'worker')}: {', '.join(parts)}"
     if stats.get("running") or stats.get("queue_depth"):
         yield (
             "cloud jobs",

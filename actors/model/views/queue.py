@@ -51,6 +51,7 @@ class Entry(View, frozen=True, kw_only=True, tag="Entry"):
     command: list[str] | None = None
     device_ids: list[int] | None = None
     time_limit: float | None = None
+    worker_name: str | None = None
     window: str | None = None
 
 

@@ -10,7 +10,7 @@ import pytest
 from gpuyard.actors.base import Directory
 from gpuyard.actors.model import limits, views
 from gpuyard.actors.model.approvals import ApprovalRule
-from gpuyard.api import answers, answers_charts, answers_people, answers_rules, answers_usage
+from gpuyard.api import answers, answers_charts, answers_people, answers_rules, answers_usage, answers_workers
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
 from gpuyard.api.documents import SHOWN
@@ -106,6 +106,13 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "system_status": answers.SystemStatus,
     "exclude_gpu": answers.GpuAside,
     "include_gpu": answers.GpuAside,
+    "list_workers": answers_workers.WorkerList,
+    "get_worker": views.WorkerView,
+    "add_worker": answers_workers.WorkerToken,
+    "drain_worker": views.WorkerView,
+    "undrain_worker": views.WorkerView,
+    "rotate_worker_token": answers_workers.WorkerToken,
+    "delete_worker": answers_workers.WorkerGone,
     "clear_gpu": answers.GpuAside,
     "list_users": answers_people.UserList,
     "add_user": answers_people.UserCreated,
