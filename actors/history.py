@@ -11,6 +11,7 @@ from typing import Any
 from gpuyard.actors.base import Actor, Context, Reply
 from gpuyard.actors.model.commands import (
     GetApproval,
+    GetCloudCost,
     GetEvents,
     GetJob,
     GetLastEvent,
@@ -64,6 +65,8 @@ class History(Actor):
                 return self._reader.get_approval(message.approval_id)
             case GetPastSubmits():
                 return self._reader.past_submits(message.limit)
+            case GetCloudCost():
+                return self._reader.cloud_costs(message)
             case Ready():
                 return True
             case _:

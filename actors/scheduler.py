@@ -274,9 +274,8 @@ class Scheduler(Actor):
         self._report(facts, runs.facts_changed)
 
     def _learn_providers(self, yard: Yard, now: Now, out: Outbox) -> None:
-        if self._providers is not None:
-            if yard.clouds.learn(self._providers):
-                policy.start_what_may(yard, now, out)
+        if self._providers is not None and yard.clouds.learn(self._providers):
+            policy.start_what_may(yard, now, out)
 
     # --- decisions ---------------------------------------------------------------------------------------------
 

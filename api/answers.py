@@ -123,6 +123,7 @@ class Submitted(Answer, frozen=True, kw_only=True):
     idempotent_hit: bool = False
     approval_id: int | None = None
     dry_run: bool = False
+    estimated_cost: float | None = None
 
 
 class Changed(Answer, frozen=True, kw_only=True):

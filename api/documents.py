@@ -7,7 +7,15 @@ from typing import Any, Final
 import msgspec
 
 from gpuyard.actors.model import approvals, limits, views
-from gpuyard.api import answers, answers_charts, answers_people, answers_rules, answers_usage, answers_workers
+from gpuyard.api import (
+    answers,
+    answers_charts,
+    answers_cloud,
+    answers_people,
+    answers_rules,
+    answers_usage,
+    answers_workers,
+)
 from gpuyard.api.examples import EXAMPLES
 
 PLACE: Final = "#/components/schemas/{name}"
@@ -21,9 +29,18 @@ SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
     views.TeamView,
     views.TokenView,
     views.WorkerView,
+    views.ProviderView,
     *(
         kind
-        for module in (answers, answers_charts, answers_people, answers_rules, answers_workers, answers_usage)
+        for module in (
+            answers,
+            answers_charts,
+            answers_cloud,
+            answers_people,
+            answers_rules,
+            answers_workers,
+            answers_usage,
+        )
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
     ),

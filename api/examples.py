@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gpuyard.api.examples_charts import CHARTS
+from gpuyard.api.examples_cloud import CLOUD
 from gpuyard.api.examples_people import PEOPLE
 from gpuyard.api.examples_rules import RULES
 from gpuyard.api.examples_usage import USAGE
@@ -145,6 +146,7 @@ SUBMITTED: Final[dict[str, Any]] = {
     "idempotent_hit": False,
     "approval_id": None,
     "dry_run": False,
+    "estimated_cost": 0.0,
 }
 
 CHANGED: Final[dict[str, Any]] = {
@@ -268,6 +270,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     **RULES,
     **USAGE,
     **FLEET,
+    **CLOUD,
     "list_queue": {"entries": [RUNNING, ENTRY], "total": 2, "total_pending": 1, "total_running": 1},
     "queue_stats": STATS,
     "my_queue": MINE,

@@ -80,6 +80,12 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/api/cloud/jobs/{job_id}/logs/stream"): Rule.SEE,
     ("GET", "/api/cloud/jobs/{job_id}/events"): Rule.SEE,
     ("POST", "/api/cloud/jobs/submit"): Rule.VIEWER,
+    # cloud
+    ("GET", "/api/cloud/providers"): Rule.VIEWER,
+    ("POST", "/api/cloud/providers/{name}/test"): Rule.ADMIN,
+    ("PATCH", "/api/cloud/providers/{name}"): Rule.ADMIN,
+    ("GET", "/api/cloud/cost"): Rule.VIEWER,
+    ("POST", "/api/cloud/webhooks"): Rule.PUBLIC,
     # approvals
     ("GET", "/api/approvals"): Rule.VIEWER,
     ("POST", "/api/approvals/{approval_id}/approve"): Rule.LEAD,

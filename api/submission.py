@@ -119,7 +119,7 @@ def _merged(values: dict[str, Any], body: SubmitBody) -> dict[str, Any]:
     said = {name: value for name in SPEC_FIELDS if (value := getattr(body, name)) is not None}
     if body.command is not None:
         said["argv"] = body.command
-    for table in ("env", "metadata"):
+    for table in ("env", "metadata", "provider_options"):
         if table in said:
             said[table] = {**values.get(table, {}), **said[table]}
     return {**values, **said}

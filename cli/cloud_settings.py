@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,6 +21,12 @@ def checked(providers: Providers) -> Providers:
             raise ValueError(f"{name}.{key} is a secret: write it into a file and name that as {key}_file")
         price_table({name: table}, 1.0)
     return providers
+
+
+def allowed_hosts(given: tuple[str, ...], public_url: str) -> tuple[str, ...]:
+    """Names that a request may be sent to: webhooks come to that of the public address."""
+    host = urlsplit(public_url).hostname
+    return given if host is None or host in given else (*given, host)
 
 
 def price_table(providers: Providers, assumed_hours: float) -> PriceTable:

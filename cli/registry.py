@@ -106,6 +106,22 @@ WORKERS: Final = Family(
     },
 )
 
+CLOUD: Final = Family(
+    "Cloud providers and cluster engines behind the queue.",
+    {
+        "providers": Family(
+            "Which cloud providers take jobs.",
+            {
+                "list": Verb("cloud:list_providers", "All known providers, how they are and what runs there."),
+                "test": Verb("cloud:test_provider", "Ask a provider now whether it answers."),
+                "enable": Verb("cloud:enable", "Let a provider take jobs again."),
+                "disable": Verb("cloud:disable", "Send a provider no more jobs."),
+            },
+        ),
+        "cost": Verb("cloud:cost", "What cloud jobs cost, and what was expected of them."),
+    },
+)
+
 ROOT: Final = Family(
     "Share GPUs between people and their training jobs.",
     {
@@ -124,6 +140,7 @@ ROOT: Final = Family(
         "logout": Verb("login:logout", "Forget the token kept for this server."),
         "audit": Verb("audit:audit", "Who did what, when: to jobs, people, limits, GPUs."),
         "whoami": Verb("login:whoami", "Who you are here, and what your token is for."),
+        "cloud": CLOUD,
         "gpus": Verb("gpus:gpus", "The GPUs, who has them and why one is not handed out."),
         "usage": Verb("usage:usage", "GPU-hours by user, team, place and period."),
         "status": Verb("status:status", "One screen: server, GPUs, queue."),

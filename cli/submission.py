@@ -92,7 +92,14 @@ _OPTIONS = (
     click.option("--no-wait", is_flag=True, help="Refuse (exit code 7) when it cannot start now."),
     click.option("--any-gpu", is_flag=True, help="Take any GPUs instead of the config's device_ids."),
     click.option("--target", type=click.Choice(["auto", "worker", "local", "cloud"]), help="Where it may run."),
-    click.option("--provider", metavar="NAME", help="The cloud provider (with --target cloud)."),
+    click.option("--provider", metavar="NAME", help="The cloud provider; the target is cloud then."),
+    click.option(
+        "--provider-option",
+        "provider_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="For the provider, such as hardware=a100; a value may be JSON. Repeat it for more.",
+    ),
     click.option(
         "--worker-label",
         "worker_labels",
@@ -171,6 +178,10 @@ def body_of(config: str | None, command: Sequence[str], given: dict[str, Any]) -
     body["worker_labels"] = pairs(given.pop("worker_labels"), "--worker-label")
     body["env"] = pairs(given.pop("env"), "--env", from_environment=True)
     body["metadata"] = pairs(given.pop("metadata"), "--metadata")
+    options = pairs(given.pop("provider_options"), "--provider-option")
+    body["provider_options"] = {key: _value(text) for key, text in options.items()}
+    if given.get("provider") and given.get("target") is None:
+        given["target"] = "cloud"
     body["retry_on"] = [part for value in given.pop("retry_on") for part in value.split(",")]
     body.update(given)
     return {
@@ -193,6 +204,16 @@ def pairs(values: Sequence[str], flag: str, *, from_environment: bool = False) -
             content = os.environ[key]
         found[key] = content
     return found
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON (a number, a list, a table), else the text itself."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _folder() -> str:
@@ -236,6 +257,8 @@ def sentence(answer: Answer, *, predicted: bool = False) -> str:
     line = " ".join(words)
     if answer.get("queue_position"):
         line += f", number {answer['queue_position']}"
+    if answer.get("estimated_cost"):
+        line += f", about {answer['estimated_cost']:.2f} USD"
     if answer.get("reason"):
         line += f": {answer['reason']}"
     return clean(line)

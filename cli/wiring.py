@@ -24,7 +24,7 @@ from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.supervisor import Child, Process, Supervisor
 from gpuyard.api.settings import Settings as ApiSettings
 from gpuyard.cli import fleet_wiring
-from gpuyard.cli.cloud_settings import price_table
+from gpuyard.cli.cloud_settings import allowed_hosts, price_table
 from gpuyard.cli.settings import ServerSettings
 from gpuyard.transport.link import Link
 
@@ -83,6 +83,6 @@ def api_settings(settings: ServerSettings) -> ApiSettings:
         launch_command=settings.launch_command,
         started_at=time.time(),
         version=__version__,
-        allowed_hosts=settings.allowed_hosts,
+        allowed_hosts=allowed_hosts(settings.allowed_hosts, settings.public_url),
         time_zone=settings.time_zone,
     )

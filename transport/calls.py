@@ -70,6 +70,7 @@ SCHEDULER: Calls = {
     c.GetGpus: v.GpuPage,
 }
 HISTORY: Calls = {
+    c.GetCloudCost: list[v.CloudCost],
     c.ListJobs: v.HistoryPage,
     c.GetJob: v.JobRecord,
     c.GetEvents: list[EventRow],
@@ -103,7 +104,12 @@ BY_ACTOR: dict[str, Calls] = {
     names.PEOPLE: PEOPLE,
     names.LOGS: {c.ReadLog: v.LogChunk},
     names.GPUS: {c.SetGpuAside: bool},
-    names.CLOUD: {c.ListProviders: list[v.ProviderView]},
+    names.CLOUD: {
+        c.ListProviders: list[v.ProviderView],
+        c.TestProvider: v.ProviderTested,
+        c.SetProvider: v.ProviderView,
+        c.HearWebhook: bool,
+    },
     names.WORKERS: {
         c.ListWorkers: list[v.WorkerView],
         c.AddWorker: v.WorkerEnrolled,

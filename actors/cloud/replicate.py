@@ -146,7 +146,7 @@ class Replicate:
         body: dict[str, Any] = {"input": wish.input}
         if self._set.public_url:
             base = self._set.public_url.rstrip("/")
-            body["webhook"] = f"{base}/api/cloud/webhooks/replicate?token={order.token}"
+            body["webhook"] = f"{base}/api/cloud/webhooks?provider=replicate&token={order.token}"
             body["webhook_events_filter"] = ["start", "completed"]
         headers = {"prefer": "respond-async"}
         if wish.kind == TRAINING:

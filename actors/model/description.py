@@ -39,6 +39,7 @@ CHECKS: Final[dict[str, Callable[[object], Any]]] = {
     "lease_seconds": duration.parse,
     "checkpoint_signal": bounds.signal_name,
     "metadata": bounds.metadata,
+    "provider_options": bounds.metadata,
     "files": bounds.file_names,
 }
 

@@ -200,10 +200,15 @@ def _job(yard: Yard, command: SubmitJob, blocked: bool, now: Now) -> Job:
 
 
 def _priced(clouds: Clouds, spec: JobSpec) -> JobSpec:
-    """A cloud job's spec with its provider named, and a cost where none was said: approval rules look at it."""
+    """A cloud job's spec with its provider and hardware named, and a cost where none was said: rules look at them."""
     if spec.target is not Target.CLOUD:
         return spec
-    spec = msgspec.structs.replace(spec, provider=spec.provider or DEFAULT_PROVIDER)
+    provider = spec.provider or DEFAULT_PROVIDER
+    options = spec.provider_options
+    hardware = clouds.prices.default_hardware.get(provider)
+    if hardware is not None and "hardware" not in options:
+        options = {**options, "hardware": hardware}
+    spec = msgspec.structs.replace(spec, provider=provider, provider_options=options)
     return msgspec.structs.replace(spec, estimated_cost=clouds.estimate(spec))
 
 
@@ -222,6 +227,7 @@ def _prediction(yard: Yard, job: Job, reasons: list[Reason], now: Now) -> JobAcc
         requires_approval=job.requires_approval,
         reason=reasons[0].text if reasons else None,
         reasons=reasons,
+        estimated_cost=job.spec.estimated_cost,
     )
 
 
@@ -239,6 +245,7 @@ def accepted(yard: Yard, job: Job, now: Now, reasons: list[Reason], *, hit: bool
         reason=reasons[0].text if reasons else None,
         reasons=reasons,
         idempotent_hit=hit,
+        estimated_cost=job.spec.estimated_cost,
     )
 
 

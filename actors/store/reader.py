@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from gpuyard.actors.model.commands import (
+    GetCloudCost,
     GetEvents,
     GetTimeline,
     GetUsage,
@@ -25,12 +26,13 @@ from gpuyard.actors.model.views import (
     ApprovalPage,
     ApprovalView,
     AuditPage,
+    CloudCost,
     HistoryPage,
     JobRecord,
     TimelineSpan,
     UsageSums,
 )
-from gpuyard.actors.store import approvals, audit, pages, timeline, usage
+from gpuyard.actors.store import approvals, audit, costs, pages, timeline, usage
 from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
@@ -89,6 +91,9 @@ class Reader:
 
     def timeline(self, query: GetTimeline) -> list[TimelineSpan]:
         return self._ask(lambda connection: timeline.timeline(connection, query))
+
+    def cloud_costs(self, query: GetCloudCost) -> list[CloudCost]:
+        return self._ask(lambda connection: costs.cloud_costs(connection, query))
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -91,6 +91,9 @@ Attempts = _key("max_attempts", int, json_schema_extra={"minimum": 1, "maximum":
 RetryOn = _key("retry_on", list[str], description="Ends that are tried again: oom, timeout, exit:N, signal:NAME …")
 Partition = _key("partition_policy", str, json_schema_extra={"enum": ["lease", "hold"]})
 Signal = _key("checkpoint_signal", str, description="Sent at two thirds of a lapsing lease, e.g. SIGUSR1.")
+ProviderOptions = _key(
+    "provider_options", dict[str, Any], description="For the cloud provider: hardware, and what it alone understands."
+)
 Metadata = _key("metadata", dict[str, Any], description="Anything you want to find again.")
 ConfigName = checked(config_name, str, description="A config of the configs folder.")
 Team = checked(team, str, description="Your own team; an admin may name any.")

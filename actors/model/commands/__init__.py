@@ -31,6 +31,7 @@ from gpuyard.actors.model.commands.blobs import (
     StoreFile as StoreFile,
 )
 from gpuyard.actors.model.commands.cloud import (
+    GetCloudCost as GetCloudCost,
     HearWebhook as HearWebhook,
     ListProviders as ListProviders,
     SetProvider as SetProvider,

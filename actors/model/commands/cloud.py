@@ -31,6 +31,19 @@ class SetProvider(Message, frozen=True, kw_only=True):
     by: Viewer = OWNER
 
 
+class GetCloudCost(Message, frozen=True, kw_only=True):
+    """What cloud jobs cost, summed by provider, user, team, day or job. From: Frontend. To: History.
+
+    Reply: list of CloudCost. `since` and `until` (epoch seconds) bound when the jobs were submitted; `user_id` None =
+    everybody's. Errors: StoreFailed. Repeat: harmless.
+    """
+
+    by: str = "provider"
+    since: float | None = None
+    until: float | None = None
+    user_id: int | None = None
+
+
 class HearWebhook(Message, frozen=True, kw_only=True):
     """A provider speaks of a job by itself. From: Frontend. To: CloudDispatcher. Reply: True.
 

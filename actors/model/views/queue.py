@@ -145,7 +145,8 @@ class Stats(View, frozen=True, kw_only=True):
 
 class JobAccepted(View, frozen=True, kw_only=True):
     """`status` is queued, running or blocked; for a repeated idempotency key the job's present one, or None when
-    it has ended (history knows). With `dry_run` nothing was stored and `job_id` is None."""
+    it has ended (history knows). With `dry_run` nothing was stored and `job_id` is None. `estimated_cost` (USD) is what
+    was said, or what the price table says of a cloud job."""
 
     job_id: str | None
     status: str | None
@@ -157,6 +158,7 @@ class JobAccepted(View, frozen=True, kw_only=True):
     reasons: list[Reason] = []
     idempotent_hit: bool = False
     approval_id: int | None = None
+    estimated_cost: float | None = None
 
 
 class JobRefused(View, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from gpuyard.actors.history import History
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.log_reader import LogReader
 from gpuyard.actors.model import names
+from gpuyard.actors.model.cloud_prices import PriceTable
 from gpuyard.actors.model.commands import Publish, Ready
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message
@@ -145,6 +146,8 @@ def opened(folder: Path, workers: Sequence[Child] = (Child(names.WORKERS, Worker
     for part in (data / "runs", data / "jobs", data / "sockets", configs):
         part.mkdir(parents=True, mode=0o700)
     gpu = GpuSettings(data_dir=data)
+    prices = PriceTable(usd_per_hour={"simulated": {"a100": 36_000.0}})
+    cloud = CloudSettings(data_dir=data, simulate=True, prices=prices)
     limits = Limits(local_job_max_concurrent=4, local_cpu_job_max_concurrent=4)
     keeper = KeeperSettings(data_dir=data, stop_grace_seconds=1.0)
     settings = Settings(
@@ -168,7 +171,7 @@ def opened(folder: Path, workers: Sequence[Child] = (Child(names.WORKERS, Worker
             Child(names.PEOPLE, People),
             Child(names.HISTORY, History, lambda: (data / "jobs.db",)),
             Child(names.LOGS, LogReader, lambda: (data,)),
-            Child(names.CLOUD, CloudDispatcher, lambda: (CloudSettings(data_dir=data, simulate=True),)),
+            Child(names.CLOUD, CloudDispatcher, lambda: (cloud,)),
             *workers,
             Child(names.LINK, Relay, lambda: (deliver,)),
         ]

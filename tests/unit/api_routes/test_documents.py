@@ -10,7 +10,15 @@ import pytest
 from gpuyard.actors.base import Directory
 from gpuyard.actors.model import limits, views
 from gpuyard.actors.model.approvals import ApprovalRule
-from gpuyard.api import answers, answers_charts, answers_people, answers_rules, answers_usage, answers_workers
+from gpuyard.api import (
+    answers,
+    answers_charts,
+    answers_cloud,
+    answers_people,
+    answers_rules,
+    answers_usage,
+    answers_workers,
+)
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
 from gpuyard.api.documents import SHOWN
@@ -127,6 +135,11 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "create_token": answers_people.TokenCreated,
     "revoke_token": views.TokenView,
     "read_audit": answers_people.AuditList,
+    "list_providers": answers_cloud.ProviderList,
+    "test_provider": answers_cloud.ProviderTest,
+    "set_provider": views.ProviderView,
+    "cloud_cost": answers_cloud.CostList,
+    "hear_webhook": answers_cloud.WebhookHeard,
     "queue_history": answers_charts.QueueHistory,
     "gpu_history": answers_charts.GpuHistory,
     "gpu_timeline": answers_charts.Timeline,
