@@ -54,29 +54,25 @@ def judge(worker: Worker, beat: Heartbeat, settings: FleetSettings, complete: bo
         # The same life with another session would be a copy of the folder; after our restart it is the one we knew.
         if session is None or beat.life > record.life:
             return Verdict.ADMIT
-    if _takes_turns(worker, beat, now):
-        return _clone(worker, beat)
+    verdict = _challenge(worker, beat, now)
     silent = now - worker.heard_at >= settings.silence
-    return Verdict.ADMIT if silent and complete else Verdict.WAIT
+    return Verdict.ADMIT if silent and complete else verdict
 
 
-def _takes_turns(worker: Worker, beat: Heartbeat, now: float) -> bool:
-    """Has the admitted session been heard since this one was heard first, and this one again since?"""
+def _challenge(worker: Worker, beat: Heartbeat, now: float) -> Verdict:
+    """Another session than the admitted one: it waits, or is a clone if both have been heard in turn."""
     challenger = worker.challengers.get(beat.session)
     if challenger is None:
         if len(worker.challengers) >= CHALLENGERS_KEPT:
             worker.challengers.pop(next(iter(worker.challengers)))
         worker.challengers[beat.session] = Challenger(now, beat.n)
-        return False
-    if worker.session is None or beat.n <= challenger.n or worker.heard_at <= challenger.turn_at:
-        return False
-    challenger.n, challenger.turn_at = beat.n, now
-    return True
-
-
-def _clone(worker: Worker, beat: Heartbeat) -> Verdict:
-    record, challenger = worker.record, worker.challengers[beat.session]
+        return Verdict.WAIT
+    if challenger.clone:
+        return Verdict.CLONE
+    if worker.session is None or beat.n <= challenger.n or worker.heard_at <= challenger.since:
+        return Verdict.WAIT
+    challenger.clone = True
+    record = worker.record
     if beat.incarnation not in record.clones:
         record.clones = (*record.clones, beat.incarnation)[-CLONES_KEPT:]
-    first, challenger.clone = not challenger.clone, True
-    return Verdict.FIRST_CLONE if first else Verdict.CLONE
+    return Verdict.FIRST_CLONE

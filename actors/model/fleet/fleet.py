@@ -177,10 +177,10 @@ class Fleet:
         for worker in list(self.workers.values()):
             if now.monotonic - worker.heard_at >= self.settings.offline_after:
                 self._falls_silent(worker, now, out)
-            for want in list(leases.lapsed(worker, self.settings, now.monotonic)):
-                self._lose(worker, want, now, out)
             if again:
                 self._tell_again(worker, out)
+            for want in list(leases.lapsed(worker, self.settings, now.monotonic)):
+                self._lose(worker, want, now, out)
             self._roster.keep_keys(worker, keys.unexpired(worker.record, now.wall), out)
             if self._has_left_for_good(worker, now):
                 self._remove(worker, out, force=False)
@@ -189,7 +189,8 @@ class Fleet:
     def _falls_silent(self, worker: Worker, now: Now, out: FleetOutbox) -> None:
         if worker.state is not WorkerState.OFFLINE:
             self._step(worker, WorkerEvent.SILENT)
-            worker.record.offline_since = now.wall
+            # Across a restart of ours it counts from when it was first missed.
+            worker.record.offline_since = worker.record.offline_since or now.wall
             out.lazy.append(worker.record.row())
 
     def _lose(self, worker: Worker, want: Wanted, now: Now, out: FleetOutbox) -> None:

@@ -84,10 +84,10 @@ class Session:
 
 @dataclass(slots=True)
 class Challenger:
-    """Another session that speaks with this worker's key. It is a clone once both have been heard in turn: `turn_at`
-    (server's monotonic) and `n` are those of its heartbeat that counted last."""
+    """Another session that speaks with this worker's key, first heard at `since` (server's monotonic) with its
+    heartbeat `n`. It is a clone once the admitted one was heard after that, and it again after that."""
 
-    turn_at: float
+    since: float
     n: int
     clone: bool = False
 
