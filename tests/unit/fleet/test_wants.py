@@ -1,0 +1,209 @@
+"""The wanted set, what reports mean, and when a worker may forget."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpuyard.actors.model.attempt import Phase
+from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, OrphanSeen, WorkerFacts
+from gpuyard.actors.model.wire import Report
+from tests.unit.fleet.stage import EPOCH, Machine, Stage, ended, fence, running
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+@pytest.fixture
+def machine(stage: Stage) -> Machine:
+    machine = Machine(stage)
+    machine.beat()
+    return machine
+
+
+class TestWanted:
+    def test_our_side_speaks_at_once_when_it_changes(self, stage: Stage, machine: Machine) -> None:
+        stage.want(1)
+        (sync,) = stage.syncs
+        assert (sync.session, sync.n, sync.sent_at) == ("w-session", 1, 71.0)
+        want = sync.want[fence(1)]
+        assert want.spec is not None and want.spec.job_id == "job1" and not want.started
+        assert (want.action, want.lease_seconds) == ("run", 100.0)
+        stage.stop(1)
+        (later,) = stage.syncs
+        assert later.seq > sync.seq and later.want[fence(1)].action == "stop"
+        assert later.want[fence(1)].reason == "cancelled by ann"
+
+    def test_orders_in_one_frame_are_bounded_and_follow_one_another(self) -> None:
+        stage = Stage(specs_per_sync=150)
+        machine = Machine(stage)
+        machine.beat()
+        for n in (1, 2, 3):
+            stage.want(n)
+        (sync,) = stage.syncs
+        assert [want.spec is not None for want in sync.want.values()] == [True, False, False]
+        for n in (1, 2):
+            machine.reports[fence(n)] = running(n, spec_hash=machine_hash(stage, n))
+        assert [want.spec is not None for want in machine.beat().want.values()] == [False, False, True]
+
+    def test_before_all_runs_are_known_the_set_says_that_it_may_lack_some(self, stage: Stage) -> None:
+        stage.restart(complete=False)
+        machine = Machine(stage)
+        machine.reports[fence(1)] = running(1)
+        assert not machine.beat().complete
+        assert stage.said(OrphanSeen) == []
+        stage.want(1, again=True)
+        assert stage.syncs == [] and stage.said(AttemptStarted), "heard before it was wanted"
+        stage.complete()
+        assert stage.syncs[0].complete and fence(1) in stage.syncs[0].want
+
+    def test_a_run_that_is_known_to_have_lived_is_wanted_so(self, stage: Stage, machine: Machine) -> None:
+        stage.want(1, started=True)
+        assert stage.syncs[0].want[fence(1)].started
+
+
+def machine_hash(stage: Stage, n: int) -> str:
+    return stage.fleet.workers["w"].wants[fence(n)].spec_hash
+
+
+class TestReports:
+    def test_a_start_is_told_once_and_an_end_until_it_is_durable(self, stage: Stage, machine: Machine) -> None:
+        stage.want(1)
+        machine.reports[fence(1)] = running(1)
+        machine.beat()
+        assert [(e.fence, e.pid, e.at) for e in stage.said(AttemptStarted)] == [(fence(1), 41, 5.0)]
+        machine.beat()
+        assert stage.said(AttemptStarted) == []
+        machine.reports[fence(1)] = ended(1, emptied=False)
+        for _ in range(2):
+            assert machine.beat().ack == ()
+            assert [(e.fence, e.exit_class, e.host) for e in stage.said(AttemptExited)] == [
+                (fence(1), "completed", "w")
+            ]
+        stage.forget(1, released=False)
+        machine.beat()
+        assert stage.said(AttemptExited) == []
+
+    def test_it_is_acknowledged_only_when_its_end_and_its_release_are_durable(
+        self, stage: Stage, machine: Machine
+    ) -> None:
+        stage.want(1)
+        machine.reports[fence(1)] = ended(1, emptied=False)
+        machine.beat()
+        stage.forget(1, released=False)
+        assert stage.syncs[0].ack == ()
+        machine.reports[fence(1)] = ended(1)
+        assert machine.beat().ack == () and stage.said(GpuEmptied)
+        stage.forget(1)
+        assert stage.syncs[0].ack == (fence(1),)
+        assert machine.beat().ack == (fence(1),), "until it is no longer reported"
+        machine.reports.clear()
+        assert machine.beat().ack == ()
+
+    def test_an_end_is_never_taken_back(self, stage: Stage, machine: Machine) -> None:
+        stage.want(1)
+        machine.reports[fence(1)] = ended(1)
+        machine.beat()
+        machine.reports[fence(1)] = running(1)
+        machine.beat()
+        assert stage.fleet.workers["w"].wants[fence(1)].ended
+        assert stage.fleet.counters["older_report"] == 1
+
+    def test_anothers_fence_is_none_of_its_business(self, stage: Stage, machine: Machine) -> None:
+        stage.enrol("v")
+        other = Machine(stage, "v")
+        other.beat()
+        stage.want(1, worker="v")
+        machine.reports[fence(1)] = ended(1)
+        assert machine.beat().ack == ()
+        assert stage.said(AttemptExited) == [] and stage.fleet.counters["anothers_fence"] == 1
+        assert stage.fleet.workers["v"].wants[fence(1)].report is None
+
+    def test_a_future_fence_is_counted_and_ignored(self, stage: Stage, machine: Machine) -> None:
+        machine.reports[fence(1, EPOCH + 1)] = ended(1)
+        machine.beat()
+        assert stage.said(AttemptExited) == [] and stage.fleet.counters["future_fence"] == 1
+
+    def test_what_was_said_of_a_fence_before_it_was_given_out_does_not_count(
+        self, stage: Stage, machine: Machine
+    ) -> None:
+        machine.reports[fence(1)] = ended(1)
+        machine.beat()
+        stage.want(1)
+        assert not stage.fleet.workers["w"].wants[fence(1)].ended
+        assert stage.syncs[0].ack == ()
+
+    def test_an_end_of_before_our_restart_is_confirmed_by_the_scheduler(self, stage: Stage) -> None:
+        stage.restart()
+        machine = Machine(stage)
+        machine.reports[fence(1)] = ended(1)
+        machine.beat()
+        assert [(e.fence, e.host) for e in stage.said(AttemptExited)] == [(fence(1), "w")]
+        stage.forget(1, released=False)
+        assert stage.syncs[0].ack == ()
+        stage.forget(1)
+        assert stage.syncs[0].ack == (fence(1),)
+
+    def test_gpus_of_an_ended_run_that_the_store_still_holds_are_asked_for(
+        self, stage: Stage, machine: Machine
+    ) -> None:
+        """The Scheduler says stop for each ended attempt with a hold after a rebuild."""
+        stage.stop(1)
+        assert stage.syncs[0].want[fence(1)].action == "stop"
+        machine.reports[fence(1)] = Report(phase=Phase.EXITED, exit_class="cancelled", emptied=True)
+        machine.beat()
+        assert [(e.fence, e.uuids) for e in stage.said(GpuEmptied)] == [(fence(1), ())]
+        stage.forget(1)
+        assert stage.syncs[0].ack == (fence(1),)
+
+
+class TestOrphans:
+    def test_it_is_told_once_lives_on_and_its_gpu_is_not_handed_out(self, stage: Stage, machine: Machine) -> None:
+        machine.reports[fence(7, 2)] = running(1)
+        sync = machine.beat()
+        assert sync.want == {} and sync.ack == () and sync.complete
+        assert [(o.fence, o.job_id, o.uuids, o.host) for o in stage.said(OrphanSeen)] == [
+            (fence(7, 2), "job1", ("g0",), "w")
+        ]
+        machine.beat()
+        assert stage.said(OrphanSeen) == []
+        assert [gpu.usable for gpu in stage.fact().facts] == [False, True]
+        machine.reports.clear()
+        machine.beat()
+        assert [gpu.usable for gpu in stage.fact().facts] == [True, True]
+
+    def test_a_worker_of_another_database_gets_no_work_and_its_runs_are_orphans(
+        self, stage: Stage, machine: Machine
+    ) -> None:
+        stage.want(1)
+        machine.fields["db_id"] = "another"
+        machine.reports[fence(1)] = ended(1)
+        machine.reports[fence(9, 8)] = running(2)
+        machine.beat()
+        assert stage.said(AttemptExited) == [], "the same number of another database"
+        assert [o.fence for o in stage.said(OrphanSeen)] == [fence(9, 8)]
+        assert not stage.fact().takes_work and "another database" in stage.fact().why
+
+    def test_one_that_obeys_a_later_state_of_our_database_gets_no_work(self, stage: Stage, machine: Machine) -> None:
+        machine.fields["db_epoch"] = EPOCH + 1
+        machine.beat()
+        assert not stage.fact().takes_work and "later state" in stage.fact().why
+
+
+class TestFacts:
+    def test_only_who_changed_is_told_and_who_has_gone_is_named(self, stage: Stage, machine: Machine) -> None:
+        stage.enrol("v")
+        machine.beat()
+        (facts,) = stage.said(WorkerFacts)
+        assert facts.partial and [fact.worker_id for fact in facts.workers] == ["w"]
+        stage.do(lambda now, out: stage.fleet.delete("v", now, out))
+        (later,) = stage.said(WorkerFacts)
+        assert later.gone == ("v",) and later.revision > facts.revision
+
+    def test_they_are_as_old_as_they_were_when_they_were_sent(self, stage: Stage, machine: Machine) -> None:
+        machine.beat(facts_age=4.0, max_jobs=3, labels={"gpu": "h100"})
+        fact = stage.fact()
+        assert fact.observed_at == stage.monotonic - 4.0 and fact.heard_at == stage.wall
+        assert (fact.max_jobs, fact.cpu_count, fact.gpus, fact.fresh_seconds) == (3, 8, 2, 30.0)
+        assert fact.labels == {"gpu": "h100"}
