@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gpuyard.actors import procfs
 from gpuyard.actors.keeper.program import lease
 from gpuyard.actors.keeper.program.lease import boottime
 from gpuyard.actors.keeper.program.life import TOO_LATE
@@ -272,3 +273,24 @@ def test_a_half_written_moment_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / lease.FILE).write_text("0000000000099.250000 0000000000012.000000\n")
     assert lease.read(fd) is None
     os.close(fd)
+
+
+def test_what_was_frozen_with_its_keeper_never_wakes(cold_host: Host) -> None:
+    """As after the sleep of a whole machine: its job may live elsewhere by now."""
+    cold_host.boot(lapse_grace_seconds=0.2)
+    script = "import os, time\nprint('up', flush=True)\nwhile True: open('ticks', 'a').write('x'); time.sleep(0.01)\n"
+    until = leased(cold_host, script, 2.0, python=True)
+    cold_host.wait_for_log("up")
+    record = cold_host.record()
+    cold_host.shut_down()
+    cold_host.heard.clear()
+    for pid in (record.pid, record.keeper_pid):
+        os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: procfs.stat(record.pid).state == "T")  # type: ignore[union-attr]
+    ticks = (cold_host.job() / "ticks").stat().st_size
+    passed(until + 0.5)
+    os.kill(record.keeper_pid, signal.SIGCONT)
+    eventually(lambda: not cold_host.processes(), 30)
+    assert (cold_host.job() / "ticks").stat().st_size == ticks
+    cold_host.boot()
+    lapsed(cold_host, 2.0)

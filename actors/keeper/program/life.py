@@ -166,8 +166,7 @@ class Life:
             self._poll.unregister(lease.fd)
             reason = no_word(silence)
             loglimit.say(self._desk.log_fd, f"{reason}: the run is stopped")
-            # A keeper that was frozen comes late: another host may be about to start this job.
-            self._stop("lost", reason, max(0.0, lease.until + lease.grace - boottime()))
+            self._lapse(reason, lease.until + lease.grace - boottime())
         elif found == "checkpoint" and lease.signal and self._alive:
             count = tree.signal_catchers(signal.Signals[lease.signal])
             who = "no process of the run handles it" if not count else f"sent to {count} of its processes"
@@ -189,6 +188,16 @@ class Life:
         if self._alive and not self._asked:
             self._asked, self._reason = asked, reason
         self._terminate(grace)
+
+    def _lapse(self, reason: str, grace: float) -> None:
+        """A keeper that was frozen comes late: then another host may be about to start this job, or has done so, and
+        what was frozen with it must not even wake to be told."""
+        if grace > 0:
+            self._stop("lost", reason, grace)
+            return
+        if self._alive and not self._asked:
+            self._asked, self._reason = "lost", reason
+        self._kill_at = time.monotonic()
 
     def _terminate(self, grace: float) -> None:
         tree.terminate(self._told)

@@ -1,0 +1,229 @@
+"""A real server and real workers, each on a host of its own, and jobs that mark when they live."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gpuyard.actors.keeper.program import lease
+from tests.e2e.server import TERMINAL, Answer, Server
+from tests.net.hosts import Cable, Host, children
+from tests.net.marks import Span, check_none_overlap, spans
+from tests.support import eventually
+
+PROGRAM = Path(__file__).with_name("program.py")
+PORT = 7441
+
+# The product's own figures in seconds instead of minutes.
+HEARTBEAT, OFFLINE, MARGIN = 0.25, 1.5, 3.0
+SCALED = {
+    "GPUYARD_HEARTBEAT_SECONDS": str(HEARTBEAT),
+    "GPUYARD_OFFLINE_AFTER_SECONDS": str(OFFLINE),
+    "GPUYARD_LEASE_MARGIN_SECONDS": str(MARGIN),
+    "GPUYARD_STOP_GRACE_SECONDS": "1",
+}
+
+
+class NetServer(Server):
+    """A server on a host of its own; asked from within its network."""
+
+    def __init__(self, folder: Path, host: Host) -> None:
+        super().__init__(folder, "--zmq-bind", f"tcp://0.0.0.0:{PORT}", gpus=None, **SCALED)
+        self.host = host
+        self.prefix = host.enter()
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        with self.host.inside():
+            connection.connect()
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            sent = {"Content-Type": "application/json"} if data is not None else {}
+            connection.request(method, path, data, {**sent, **(headers or {})})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """By name."""
+        return {worker["name"]: worker for worker in self.get("/api/admin/workers").body["workers"]}
+
+    def enrol(self, name: str, **more: Any) -> dict[str, Any]:
+        answer = self.post("/api/admin/workers", {"name": name, **more})
+        assert answer.status == 200, answer.body
+        body: dict[str, Any] = answer.body
+        return body
+
+
+class Worker:
+    """`gpuyard worker` on a host of its own, with simulated GPUs and a cable to the server."""
+
+    def __init__(self, server: NetServer, folder: Path, name: str, gpus: int = 1, **labels: str) -> None:
+        folder.mkdir(parents=True)
+        self.server, self.folder, self.name, self.gpus = server, folder, name, gpus
+        self.data = folder / "data"
+        enrolled = server.enrol(name, labels=labels)
+        self.id: str = enrolled["worker_id"]
+        self.token: str = enrolled["token"]
+        self.boots = 0
+        self.starts = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.power_on()
+
+    # --- the machine ---
+
+    def power_on(self) -> None:
+        self.boots += 1
+        self.host = Host(f"00000000-0000-0000-{os.getpid() % 10_000:04d}-{self.boots:012d}", self.folder)
+        self.cable = Cable(self.server.host, self.host)
+
+    def power_off(self) -> None:
+        self._wake_nsenter()
+        self.host.power_off()
+        if self.process is not None:
+            self.process.wait(30)
+
+    # --- the worker's process ---
+
+    def launch(self, *flags: str, data: Path | None = None) -> subprocess.Popen[bytes]:
+        self.starts += 1
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("GPUYARD_")}
+        environ |= {"GPUYARD_CONFIG_FILE": str(self.folder / "none.toml"), **SCALED, "GPUYARD_WORKER_TOKEN": self.token}
+        command = [*self.host.enter(whole=True), sys.executable, "-W", "error", "-m", "gpuyard", "worker"]
+        command += ["--data-dir", str(data or self.data), "--simulate-gpus", str(self.gpus), "--name", self.name]
+        command += ["--orchestrator-url", f"tcp://{self.cable.addresses[0]}:{PORT}", *flags]
+        with (self.folder / f"stderr-{self.starts}").open("wb") as stderr:
+            return subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL, env=environ)
+
+    def start(self, *flags: str) -> Worker:
+        self.process = self.launch(*flags)
+        return self
+
+    def wait_ready(self, timeout: float = 60) -> Worker:
+        def ready() -> bool:
+            assert self.process is None or self.process.poll() is None, f"{self.name} ended:\n{self.stderr()}"
+            return bool(self.server.workers()[self.name]["status"] in ("idle", "busy"))
+
+        eventually(ready, timeout, f"{self.name} did not register:\n{self.stderr()}")
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Of the worker itself, not of what brought it to its host."""
+        assert self.process is not None
+        return children(self.process.pid)[0]
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self) -> int:
+        """An orderly end; its exit code."""
+        assert self.process is not None
+        os.kill(self.pid, signal.SIGTERM)
+        return self.process.wait(30)
+
+    def freeze(self, *pids: int) -> None:
+        for pid in pids or (self.pid,):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self, *pids: int) -> None:
+        for pid in pids or (self.pid,):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._wake_nsenter()
+
+    def _wake_nsenter(self) -> None:
+        """It stops together with its child, but does not wake with it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+
+    def keepers(self) -> list[int]:
+        """Its keepers at work (pids as seen from here)."""
+        return [pid for pid in self.processes() if _comm(pid) == "gpuyard-keeper"]
+
+    def processes(self) -> list[int]:
+        """Everything that runs in the name of its data folder."""
+        needle = os.fsencode(self.data)
+        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _names(path, needle)]
+
+    def stderr(self) -> str:
+        return (self.folder / f"stderr-{self.starts}").read_text()
+
+
+class Job:
+    """A job that marks when it lives, until it is told to finish; `seconds` is its lease."""
+
+    def __init__(self, server: NetServer, folder: Path, seconds: float, label: str, **more: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        self.server, self.seconds = server, seconds
+        stem = folder / f"job-{label}"
+        self.marks, self._finish = stem.with_suffix(".marks"), stem.with_suffix(".finish")
+        command = [sys.executable, "-I", "-S", str(PROGRAM), str(self.marks), str(self._finish)]
+        fields = {
+            "target": "worker",
+            "worker_labels": {label: "*"},
+            "lease_seconds": seconds,
+            "max_attempts": 10,
+            **more,
+        }
+        self.id: str = server.submit(*command, **fields)["job_id"]
+
+    def runs(self) -> list[Span]:
+        return spans(self.marks)
+
+    def lease_until(self, worker: Worker) -> float:
+        """Where the lease of its present run ends as things stand, by the file that the keeper reads."""
+        fence = self.runs()[-1].fence
+        fd = os.open(worker.data / "runs" / str(fence), os.O_RDONLY)
+        try:
+            return lease.read(fd) or 0.0
+        finally:
+            os.close(fd)
+
+    def wait_renewed(self, worker: Worker) -> float:
+        """Until its lease was renewed this very moment; where it ends now."""
+        before = self.lease_until(worker)
+        return eventually(lambda: until if (until := self.lease_until(worker)) > before else 0.0, 30)
+
+    def wait_lives(self, runs: int = 1, timeout: float = 60) -> Job:
+        """Until so many runs of it have marked that they live."""
+        eventually(lambda: len(self.runs()) >= runs, timeout, f"{self.id}: {self.view()}")
+        return self
+
+    def view(self) -> dict[str, Any]:
+        return self.server.job(self.id)
+
+    def finish(self, timeout: float = 60) -> list[Span]:
+        """Let it end by itself; its runs, of which no two lived together."""
+        self._finish.touch()
+        done = self.server.wait(self.id, *TERMINAL, timeout=timeout)
+        assert done["status"] == "completed", done
+        return check_none_overlap(self.marks)
+
+
+def _names(path: Path, needle: bytes) -> bool:
+    try:
+        state = (path / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        text = (path / "cmdline").read_bytes() + b"\0" + (path / "environ").read_bytes()
+    except (OSError, IndexError):
+        return False
+    return state != "Z" and int(path.name) != os.getpid() and (needle + b"\0" in text or needle + b"/" in text)
+
+
+def _comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
