@@ -195,6 +195,8 @@ class Actor(pykka.ThreadingActor):
         try:
             self.started()
         except BaseException as error:
+            if not isinstance(error, GpuyardError):
+                log.exception("%s could not start", self.name)
             self.context.crashed(self.name, error)
             self._turn_away()
             raise RuntimeError(f"{self.name} could not start: {error}") from error
@@ -232,8 +234,7 @@ class Actor(pykka.ThreadingActor):
             _fail(reply, error)
 
     def on_stop(self) -> None:
-        self.stopped()
-        self._turn_away()
+        self._let_go()
 
     def on_failure(
         self,
@@ -241,8 +242,14 @@ class Actor(pykka.ThreadingActor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
         try:
             self.stopped()
+        except BaseException:
+            log.exception("%s did not end well", self.name)
+            raise
         finally:
             self._turn_away()
 

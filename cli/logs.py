@@ -29,8 +29,8 @@ def _route(file: logging.Handler, level: str) -> None:
     for handler in (stderr, file):
         handler.setFormatter(_OneLine(LINE))
     logging.basicConfig(level=level.upper(), handlers=[stderr, file], force=True)
-    # pykka reports at INFO every refused question; the asker has been told already.
-    logging.getLogger("pykka").setLevel(logging.WARNING)
+    # What it reports, every refused question among it, actors have told the asker or logged themselves.
+    logging.getLogger("pykka").setLevel(logging.CRITICAL)
 
 
 class _OneLine(logging.Formatter):
