@@ -50,7 +50,7 @@ class Flush(Message, frozen=True, kw_only=True):
 
 
 class Load(Message, frozen=True, kw_only=True):
-    """Read and tell the snapshot of `generation` now. From: the store itself. Repeat: harmless."""
+    """Tell the snapshot of `generation`, if the database can be written. From: the store itself. Repeat: harmless."""
 
     generation: int
 
@@ -71,6 +71,7 @@ class QueueStore(Actor):
         self._group_rows = 0
         self._failures = 0
         self._shaken = False
+        self._shown = False
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)
 
     def started(self) -> None:
@@ -129,28 +130,57 @@ class QueueStore(Actor):
         self._flush()
         self._generation, self._void, self._number = generation, False, None
         if self._failures:
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 16))
-            self.inbox.after(pause, Load(generation=generation))
+            self._shown = self._show(writable=False)
+            self._try_again()
         else:
             self._load(generation)
 
+    def _try_again(self) -> None:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 16))
+        self.inbox.after(pause, Load(generation=self._generation))
+
     def _load(self, generation: int) -> None:
+        """Tell the snapshot; after a failure only once the database can be written."""
         if generation != self._generation:
             return
+        if self._failures and not self._can_write():
+            self._shown = self._shown or self._show(writable=False)
+            self._failures += 1
+            self._try_again()
+        elif not self._show(writable=True):
+            self.inbox.after(LONGEST_PAUSE, Load(generation=generation))
+
+    def _can_write(self) -> bool:
         try:
-            if self._shaken:
-                self.database.reconnect()
-                self._shaken = False
+            self._reconnect()
+            self.database.try_to_write()
+        except DiskFailed as error:
+            self._shaken = self._shaken or error.broken
+            return False
+        except GuardFailed as error:
+            log.error("the database cannot be written: %s", error)
+            return False
+        return True
+
+    def _show(self, *, writable: bool) -> bool:
+        """Tell what is durable; False when it could not be read."""
+        try:
+            self._reconnect()
             snapshot, self._first = self._first or self.database.snapshot(self.clock.now()), None
         except DiskFailed as error:
             log.error("the queue could not be read: %s", error)
             self._shaken = True
-            self.inbox.after(LONGEST_PAUSE, Load(generation=generation))
-            return
+            return False
         except DatabaseRefused as error:
             # Damage while we run: only a restart ends this well, or says the cure and ends the server.
             raise RuntimeError(error.detail) from error
-        self._tell(SnapshotLoaded(generation=generation, snapshot=snapshot))
+        self._tell(SnapshotLoaded(generation=self._generation, snapshot=snapshot, writable=writable))
+        return True
+
+    def _reconnect(self) -> None:
+        if self._shaken:
+            self.database.reconnect()
+            self._shaken = False
 
     # --- commits -----------------------------------------------------------------------------------------------
 

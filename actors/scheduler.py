@@ -3,7 +3,8 @@
 A decision changes the yard in memory and leaves as one ordered commit. Its effects leave only once that is durable:
 starts, stops and acknowledgements are sent by the store itself, answers and published events when it has said
 `Committed`. A question that is asked while a commit is under way is answered behind it, so nobody sees what is not yet
-durable. A failed commit voids the generation: the yard is thrown away and built again from the store.
+durable. A failed commit voids the generation: the yard is thrown away and built again from the store; until that can be
+written, what is durable answers questions, and nothing is decided.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import msgspec
 
 from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.model import (
@@ -37,7 +40,7 @@ from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.reasons import Reason, ReasonCode
-from gpuyard.actors.model.views import JobAccepted
+from gpuyard.actors.model.views import JobAccepted, Stats
 from gpuyard.actors.model.yard import LEASE_SECONDS, Yard
 
 log = logging.getLogger("gpuyard.scheduler")
@@ -45,6 +48,8 @@ log = logging.getLogger("gpuyard.scheduler")
 TICK_SECONDS = 5.0
 LAZY_SECONDS = 0.2
 REFUSALS_ALLOWED = 5
+# How many questions may wait for the snapshot after a failure.
+QUESTIONS_KEPT = 1_000
 UNWRITTEN = "the database could not be written: nothing was accepted"
 
 
@@ -102,6 +107,8 @@ class Scheduler(Actor):
         self._early: list[tuple[Any, Callable[[Yard, Any, Now, Outbox], None]]] = []
         self._adopted = False
         self._ready = False
+        self._writable = False
+        self._asked: list[tuple[Any, Callable[[Yard, Any, Now], Any], Reply | None]] = []
         self._wake_at = float("inf")
         self._refusals = 0
         self._trouble = ""  # Why the last commit could not be written; empty once one was.
@@ -109,6 +116,12 @@ class Scheduler(Actor):
     def started(self) -> None:
         self._rebuild()
         self.inbox.after(TICK_SECONDS, Tick())
+
+    def stopped(self) -> None:
+        """Whoever waits for an answer is told at once that none will come."""
+        for reply in [one.reply for one in self._waiting] + [reply for _, _, reply in self._asked]:
+            if reply is not None and not reply.done():
+                reply.set_exception(Unavailable("the scheduler is restarting: try again shortly"))
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
@@ -221,7 +234,7 @@ class Scheduler(Actor):
 
     def _rebuild(self) -> None:
         """Forget everything and read it again; whoever waits for an effect is told that it failed."""
-        self._yard, self._ready = None, False
+        self._yard, self._ready, self._writable = None, False, False
         self._lazy.clear()
         self._early.clear()
         self._generation += 1
@@ -233,23 +246,24 @@ class Scheduler(Actor):
         self.context.ref(names.STORE).tell(c.LoadSnapshot(generation=self._generation))
 
     def _on_snapshot(self, event: e.SnapshotLoaded) -> None:
-        if event.generation != self._generation:
+        if event.generation != self._generation or self._writable:
             return
+        self._writable = event.writable
         self._yard = Yard(event.snapshot, _new_job_id, self._default_limits, self._lease_seconds)
-        out = Outbox(event.cause)
-        runs.want_all(self._yard, out)
-        self._send(out.tells)
-        self.context.ref(names.GPUS).tell(c.WatchGpus())
-        self.context.ref(names.WORKERS).tell(c.WatchWorkers())
-        if self._providers is not None:
-            self._learn_providers(self._yard, self._now(), Outbox())
         if self._facts is not None:
             self._yard.ledger.learn(self._facts)
+        if event.writable:
+            out = Outbox(event.cause)
+            runs.want_all(self._yard, out)
+            self._send(out.tells)
+            self.context.ref(names.GPUS).tell(c.WatchGpus())
+            self.context.ref(names.WORKERS).tell(c.WatchWorkers())
         self._begin()
+        self._answer_those_who_asked()
 
     def _begin(self) -> None:
         """The first pass, once the store, the keepers and the GPUs have spoken (DESIGN 3, "Boot order")."""
-        if self._ready or self._yard is None or self._facts is None or not self._adopted:
+        if self._ready or self._yard is None or not self._writable or self._facts is None or not self._adopted:
             return
         self._ready = True
         log.info("Queue scheduler started with %ds processing interval", TICK_SECONDS)
@@ -258,9 +272,9 @@ class Scheduler(Actor):
         for message, decide in early:
             self._report(message, decide)
 
-    @staticmethod
-    def _first_pass(yard: Yard, now: Now, out: Outbox) -> None:
+    def _first_pass(self, yard: Yard, now: Now, out: Outbox) -> None:
         runs.release_ended(yard, now, out)
+        self._learn_providers(yard, now, out)
         policy.start_what_may(yard, now, out)
 
     def _on_facts(self, facts: e.GpuFacts) -> None:
@@ -293,7 +307,9 @@ class Scheduler(Actor):
     def _report(self, message: Any, decide: Callable[[Yard, Any, Now, Outbox], None]) -> None:
         """A fact told by another actor; before the first pass it waits for it."""
         if not self._ready:
-            self._early.append((message, decide))
+            # While the database cannot be written nothing waits: all of it is told again after the next snapshot.
+            if self._yard is None or self._writable:
+                self._early.append((message, decide))
             return
         self._decide(message, lambda yard, now, out: decide(yard, message, now, out))
 
@@ -326,12 +342,32 @@ class Scheduler(Actor):
         return LATER
 
     def _question(self, message: Any, answer: Callable[[Yard, Any, Now], Any], reply: Reply | None) -> Any:
-        """Answered from memory, behind the commits that are under way."""
-        value = answer(self._ready_yard(), message, self._now())
+        """Answered from memory, behind the commits that are under way; behind the snapshot after a failure."""
+        if self._yard is None and self._trouble and len(self._asked) < QUESTIONS_KEPT:
+            self._asked.append((message, answer, reply))
+            return LATER
+        yard = self._yard if self._yard is not None and self._trouble else self._ready_yard()
+        value = answer(yard, message, self._now())
+        if not self._writable and isinstance(value, Stats):
+            value = msgspec.structs.replace(value, store_error=self._trouble)
         if not self._waiting:
             return value
         self._waiting.append(Waiting(self._waiting[-1].number, [], reply, value, None, []))
         return LATER
+
+    def _answer_those_who_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        for message, answer, reply in asked:
+            try:
+                value = self._question(message, answer, reply)
+            except GpuyardError as error:
+                value = error
+            if reply is None or reply.done() or value is LATER:
+                continue
+            if isinstance(value, GpuyardError):
+                reply.set_exception(value)
+            else:
+                reply.set_result(value)
 
     def _on_tick(self) -> None:
         """The safety net: time limits of `processing_held`, reservations that came due, rows left behind."""
@@ -434,7 +470,7 @@ class Scheduler(Actor):
         if self._refusals > REFUSALS_ALLOWED:
             # Not the disk: this program and its database disagree. Limping on would answer 503 for ever.
             raise RuntimeError(f"the store refused {self._refusals} commits in a row: {event.error}")
-        self._trouble = event.detail
+        self._trouble = event.detail or UNWRITTEN
         self._rebuild()
 
     def _send(self, tells: list[tuple[str, Message]]) -> None:

@@ -76,6 +76,7 @@ class QueueStats(Limits, frozen=True, kw_only=True):
     """`queue_depth` and `running` count cloud jobs, `local` and `workers` the others; with all limits.
 
     `gpu_idle_seconds`: how long GPUs stood idle, since the start, while a job that could have used them waited.
+    `store_error`: why the database cannot be written (null: it can); what is shown is then the last durable state.
     """
 
     queue_depth: int
@@ -91,6 +92,7 @@ class QueueStats(Limits, frozen=True, kw_only=True):
     pending_by_reason: dict[str, int]
     gpu_idle_seconds: float
     paused: list[str]
+    store_error: str | None
 
 
 class Position(Answer, frozen=True, kw_only=True):

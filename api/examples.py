@@ -212,6 +212,7 @@ STATS: Final = {
     "pending_by_reason": {},
     "gpu_idle_seconds": 12.5,
     "paused": [],
+    "store_error": None,
 } | LIMITS
 
 STATUS: Final[dict[str, Any]] = {

@@ -130,8 +130,11 @@ class Bench:
         return Context(name=name, directory=self.directory, crashed=lambda _name, error: self.crashes.append(error))
 
     def load(self, generation: int) -> Snapshot:
+        """The snapshot of a new generation, once it may be written to."""
         self.store.tell(LoadSnapshot(generation=generation))
-        return self.wait_for(SnapshotLoaded, generation).snapshot
+        return eventually(lambda: [m for m in self.of(SnapshotLoaded) if m.generation == generation and m.writable])[
+            -1
+        ].snapshot
 
     def commit(self, generation: int, number: int, *rows: Row) -> None:
         self.store.tell(Commit(generation=generation, number=number, rows=rows))

@@ -37,6 +37,8 @@ from gpuyard.actors.store.soundness import is_new, refuse_unsound, run_fences
 log = logging.getLogger("gpuyard.store")
 
 BUSY_SECONDS: Final = 2.0
+# Less would pass where the next commit does not.
+TRIAL_BYTES: Final = 65_536
 # The log's space is written once in advance: a commit into it costs half of one that makes the file longer.
 LOG_BYTES: Final = 4_000_000
 
@@ -123,6 +125,13 @@ class Database:
         except BaseException:
             self._rollback()
             raise
+
+    def try_to_write(self) -> None:
+        """Write as much as some commits would, durably, and take it away again. Raises GuardFailed, DiskFailed."""
+        with self.transaction() as connection:
+            identity.put(connection, identity.TRIAL, "x" * TRIAL_BYTES)
+        with self.transaction() as connection:
+            identity.drop(connection, identity.TRIAL)
 
     def snapshot(self, now: float) -> Snapshot:
         """All active state. Raises DiskFailed, or DatabaseRefused where a row is not what our programs write."""

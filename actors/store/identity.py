@@ -5,6 +5,7 @@ store.epoch       raised whenever an older state takes the place of a newer one:
 store.supervisor  raised at each open by a supervisor; each write checks that it is still ours
 store.file        the inode that the last supervisor had open: another one means that the file is a copy
 store.backup      true in a backup file until it is restored
+store.trial       there for a moment only: after a failure it is tried whether the database can be written
 store.marks       the highest numbers of deleted rows, so that no number is ever used twice
 """
 
@@ -25,6 +26,7 @@ EPOCH: Final = "store.epoch"
 SUPERVISOR: Final = "store.supervisor"
 FILE: Final = "store.file"
 BACKUP: Final = "store.backup"
+TRIAL: Final = "store.trial"
 MARKS: Final = "store.marks"
 
 READ: Final = "SELECT value FROM setting WHERE key = ?"

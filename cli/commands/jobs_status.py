@@ -26,6 +26,8 @@ def status(client: Client, out: Output) -> None:
 
 def show(stats: dict[str, Any]) -> None:
     tables.show_facts(facts(stats))
+    if stats.get("store_error"):
+        terminal.say(f"This is the last durable state, for {stats['store_error']}")
     if stats.get("processing_held"):
         terminal.say(HELD)
 

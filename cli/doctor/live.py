@@ -67,6 +67,10 @@ def _state(client: Client) -> Iterator[Finding]:
             text = f"GPU {gpu.get('index')} is {gpu.get('state')}: {gpu.get('reason')}"
             yield warning("gpus", text, "gpuyard gpus shows them all")
     stats = client.get("/api/queue/stats", what="the queue's state is not known")
+    if stats.get("store_error"):
+        yield failure(
+            "database", str(stats["store_error"]), "look at the disk of the data folder (df) and at server.log"
+        )
     if stats.get("processing_held") and stats.get("total_pending"):
         text = f"{amount(stats['total_pending'], 'job')} held since a run was cancelled"
         yield warning("queue", text, "gpuyard queue process")

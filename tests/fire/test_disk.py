@@ -42,6 +42,24 @@ def _is_refused_well(answer: Answer) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
+def _shows_what_is_durable(server: Server, running: list[str], blocked: list[str]) -> None:
+    for path in (
+        "/api/queue",
+        "/api/queue/stats",
+        "/api/queue/me",
+        f"/api/jobs/{running[0]}",
+        "/api/queue/concurrency",
+    ):
+        answer = server.get(path)
+        assert answer.status == 200, (path, answer.body)
+    stats = server.stats()
+    assert (stats["total_running"], stats["by_status"]["blocked"]) == (len(running), len(blocked))
+    assert "free some space" in stats["store_error"]
+    assert "not ready" in server.get("/readyz").body["detail"]
+    for job_id in running:
+        assert server.job(job_id)["status"] == "running"
+
+
 def _answered(server: Server, path: str) -> dict[str, Any]:
     """The body of a 200, once there is one."""
 
@@ -63,9 +81,11 @@ def test_a_full_disk_refuses_submits_and_lets_runs_go_on(server: Server, small_d
     ballast = fill(small_disk)
     job_ids = _submit_until_full(server)
 
-    # Refusals go on saying why, also while the queue tries to write again; a run ends meanwhile.
+    # Refusals go on saying why, also while the queue tries to write again; questions are answered all the time.
     for _ in range(30):
         _is_refused_well(_submit(server, len(job_ids)))
+        _shows_what_is_durable(server, [ends, stays], job_ids)
+    # A run ends meanwhile.
     flag.touch()
     eventually(lambda: Path(f"{flag}.seen").exists())
     _is_refused_well(_submit(server, len(job_ids)))
@@ -82,6 +102,7 @@ def test_a_full_disk_refuses_submits_and_lets_runs_go_on(server: Server, small_d
         assert _submit(server, number).body["job_id"] == job_id, "what was acknowledged is there"
     answer = _submit(server, len(job_ids))
     assert answer.status == 200 and answer.body["idempotent_hit"] is False, "what was refused is not"
+    assert server.stats()["store_error"] is None
     assert server.stop() == 0
     assert admin.check(server.data / "jobs.db") == []
 

@@ -7,10 +7,15 @@ from gpuyard.actors.model.message import Message
 
 
 class SnapshotLoaded(Message, frozen=True, kw_only=True):
-    """From: QueueStore. To: Scheduler. Repeat: an older generation is ignored."""
+    """All active state, as it is durable. From: QueueStore. To: Scheduler. Repeat: an older generation is ignored.
+
+    After a failure it comes twice: at once, with `writable` False, so that questions are answered meanwhile; and
+    again once the database could be written.
+    """
 
     generation: int
     snapshot: Snapshot
+    writable: bool = True
 
 
 class Committed(Message, frozen=True, kw_only=True):

@@ -124,7 +124,8 @@ class Stats(View, frozen=True, kw_only=True):
     """Both examples of the requirement in one (CONTRACT `GET /api/queue/stats`).
 
     `gpu_idle_seconds` (since the start): how long free GPUs stood idle, each counted, while a job that could have
-    used them waited.
+    used them waited. `store_error`: the database cannot be written, and why; then all that is shown is the last
+    durable state.
     """
 
     queue_depth: int
@@ -141,6 +142,7 @@ class Stats(View, frozen=True, kw_only=True):
     pending_by_reason: dict[str, int] = {}
     gpu_idle_seconds: float = 0.0
     paused: list[str] = []
+    store_error: str | None = None
 
 
 class JobAccepted(View, frozen=True, kw_only=True):

@@ -213,6 +213,37 @@ def test_a_locked_database_is_said_and_recovers(store: Bench, path: Path, monkey
     store.durable(2, 1)
 
 
+def test_what_is_durable_can_be_read_while_nothing_can_be_written(
+    store: Bench, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials: list[Database] = []
+    real = Database.try_to_write
+
+    def try_to_write(database: Database) -> None:
+        trials.append(database)
+        real(database)
+
+    monkeypatch.setattr(Database, "try_to_write", try_to_write)
+    store.load(1)
+    store.commit(1, 1, *submitted(1))
+    store.durable(1, 1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        store.commit(1, 2, *submitted(2))
+        store.failed(1, 2)
+        store.store.tell(LoadSnapshot(generation=2))
+        shown = store.wait_for(SnapshotLoaded, 2)
+        assert ([job.id for job in shown.snapshot.jobs], shown.writable) == ([1], False)
+        # It tries again and again, and shows nothing anew meanwhile.
+        eventually(lambda: len(trials) >= 2, timeout=30)
+        assert len(store.of(SnapshotLoaded)) == 2
+        shell.execute("ROLLBACK")
+    last = eventually(lambda: [shown for shown in store.of(SnapshotLoaded)[2:] if shown.writable])[0]
+    assert (last.generation, [job.id for job in last.snapshot.jobs]) == (2, [1])
+    store.commit(2, 1, *submitted(2))
+    store.durable(2, 1)
+
+
 def test_a_database_that_was_moved_takes_nothing_until_it_is_back(store: Bench, path: Path, tmp_path: Path) -> None:
     store.load(1)
     store.commit(1, 1, *submitted(1))
@@ -225,9 +256,11 @@ def test_a_database_that_was_moved_takes_nothing_until_it_is_back(store: Bench, 
     # The Scheduler asks again and again; each time it waits until the file is there.
     store.store.tell(LoadSnapshot(generation=2))
     store.store.tell(LoadSnapshot(generation=3))
+    assert store.store.ask(Ready()).result(5)
+    assert [message.generation for message in store.of(SnapshotLoaded)] == [1]
     (tmp_path / "away.db").rename(path)
-    assert [job.id for job in store.wait_for(SnapshotLoaded, 3).snapshot.jobs] == [1]
-    assert [message.generation for message in store.of(SnapshotLoaded)] == [1, 3]
+    shown = eventually(lambda: [shown for shown in store.of(SnapshotLoaded)[1:] if shown.writable])
+    assert [(one.generation, [job.id for job in one.snapshot.jobs]) for one in shown] == [(3, [1])]
     store.commit(3, 1, *submitted(2))
     store.durable(3, 1)
 

@@ -20,6 +20,7 @@ STATS = {
     "by_user": {"1": 3},
     "avg_wait_seconds": 45.2,
     "processing_held": False,
+    "store_error": None,
     "local": {
         "running_jobs": 1,
         "pending_jobs": 1,
@@ -130,6 +131,11 @@ def test_status_as_json_is_exactly_the_stats_object(gpuyard: Gpuyard, server: Re
 def test_status_says_when_processing_is_held(gpuyard: Gpuyard, server: Recorder) -> None:
     server.on("GET", "/api/queue/stats", Answer({**STATS, "processing_held": True}))
     assert "gpuyard queue process" in gpuyard("jobs", "status").stderr
+
+
+def test_status_says_when_it_shows_the_last_durable_state(gpuyard: Gpuyard, server: Recorder) -> None:
+    server.on("GET", "/api/queue/stats", Answer({**STATS, "store_error": "the disk of the database is full"}))
+    assert "disk of the database is full" in gpuyard("jobs", "status").stderr
 
 
 def test_why_prints_reasons_and_what_would_unblock(gpuyard: Gpuyard, server: Recorder) -> None:
