@@ -40,7 +40,7 @@ from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.reasons import Reason, ReasonCode
-from gpuyard.actors.model.views import JobAccepted, Stats
+from gpuyard.actors.model.views import JobAccepted, JobsDeleted, Stats
 from gpuyard.actors.model.yard import LEASE_SECONDS, Yard
 
 log = logging.getLogger("gpuyard.scheduler")
@@ -209,8 +209,10 @@ class Scheduler(Actor):
                 return self._command(message, pauses.resume, reply)
             case c.ProcessQueue():
                 return self._command(message, change.process, reply)
-            case c.DeleteJob() | c.CleanUp():
+            case c.DeleteJob():
                 return self._delete(message, reply)
+            case c.CleanUp():
+                return self._clean_up(message, reply, [])
             case c.GetQueue():
                 return self._question(message, ask.queue, reply)
             case c.GetLive():
@@ -330,15 +332,24 @@ class Scheduler(Actor):
                 raise RuntimeError(f"a decision failed half-way: {error}") from error
             raise
 
-    def _delete(self, message: c.DeleteJob | c.CleanUp, reply: Reply | None) -> Any:
+    def _delete(self, message: c.DeleteJob, reply: Reply | None) -> Any:
         yard, out = self._ready_yard(), Outbox(message.cause)
-        job_id: str | None = None
-        if isinstance(message, c.DeleteJob):
-            change.delete(yard, message, self._now(), out)
-            job_id = message.job_id
-        else:
-            change.clean_up(yard, message, self._now(), out)
-        self._emit(out, reply, None, lambda result, after: change.deleted(yard, result, after, job_id))
+        change.delete(yard, message, self._now(), out)
+        self._emit(out, reply, None, lambda result, after: change.deleted(yard, result, after, message.job_id))
+        return LATER
+
+    def _clean_up(self, message: c.CleanUp, reply: Reply | None, gone: list[str]) -> Any:
+        """A step and, once it is durable, the next one; answered when all is done. `gone` are the jobs so far."""
+        yard, out = self._ready_yard(), Outbox(message.cause)
+
+        def go_on(result: Deleted, after: Outbox) -> Any:
+            gone.extend(change.deleted(yard, result, after).job_ids)
+            if change.more_to_clean(result):
+                return self._clean_up(message, reply, gone)
+            return JobsDeleted(job_ids=gone)
+
+        change.clean_up(yard, message, self._now(), out)
+        self._emit(out, reply, None, go_on)
         return LATER
 
     def _question(self, message: Any, answer: Callable[[Yard, Any, Now], Any], reply: Reply | None) -> Any:
@@ -460,7 +471,8 @@ class Scheduler(Actor):
         except GpuyardError as error:
             effects.reply.set_exception(error)
         else:
-            effects.reply.set_result(answer)
+            if answer is not LATER:
+                effects.reply.set_result(answer)
 
     def _on_commit_failed(self, event: e.CommitFailed) -> None:
         if event.generation != self._generation:

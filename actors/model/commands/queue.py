@@ -149,7 +149,8 @@ class SetLimits(Message, frozen=True, kw_only=True):
 
 
 class CleanUp(Message, frozen=True, kw_only=True):
-    """Delete terminal jobs that ended more than `days` days ago. From: Frontend. To: Scheduler.
+    """Delete terminal jobs that ended more than `days` days ago, in steps of a commit each. From: Frontend.
+    To: Scheduler.
 
     Reply: JobsDeleted. Errors: NotAllowed (admin), InvalidInput. Repeat: deletes what is left.
     """
