@@ -17,6 +17,38 @@ from tests.support import eventually
 TERMINAL = {"completed", "failed", "cancelled"}
 
 
+def processes_of(data: Path) -> list[int]:
+    """Every living process of whoever has this data folder: by its command line or its environment naming it."""
+    needle = os.fsencode(data)
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if state != "Z" and (needle + b"\0" in text or needle + b"/" in text):
+            found.append(int(entry.name))
+    return found
+
+
+def end_all_of(data: Path) -> None:
+    """End them, by pid; returns when none is left."""
+
+    def gone() -> bool:
+        left = processes_of(data)
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not left
+
+    eventually(gone, timeout=30, message="processes are left")
+
+
 class Answer:
     """Status, headers and decoded body of one HTTP answer."""
 
@@ -96,33 +128,10 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(timeout=30)
-
-        def gone() -> bool:
-            left = self.processes()
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            return not left
-
-        eventually(gone, timeout=30, message="processes are left")
+        end_all_of(self.data)
 
     def processes(self) -> list[int]:
-        """Every living process of this server: by its command line or its environment naming the data folder."""
-        needle = os.fsencode(self.data)
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-                text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
-            except (OSError, IndexError):
-                continue
-            if state != "Z" and (needle + b"\0" in text or needle + b"/" in text):
-                found.append(int(entry.name))
-        return found
+        return processes_of(self.data)
 
     # --- HTTP ---
 
