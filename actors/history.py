@@ -18,6 +18,7 @@ from gpuyard.actors.model.commands import (
     GetPastSubmits,
     GetRunTimes,
     GetTimeline,
+    GetWaits,
     GetUsage,
     ListApprovals,
     ListAudit,
@@ -57,6 +58,8 @@ class History(Actor):
                 return self._reader.run_times(message.config_names)
             case GetTimeline():
                 return self._reader.timeline(message)
+            case GetWaits():
+                return self._reader.waits(message.limit)
             case GetUsage():
                 return self._reader.usage(message)
             case ListApprovals():

@@ -57,3 +57,20 @@ class Timeline(Answer, frozen=True, kw_only=True):
     since: str
     until: str
     spans: list[Span]
+
+
+class WaitBucket(Answer, frozen=True, kw_only=True):
+    """Jobs that waited at most `up_to_seconds` and longer than the bucket before; null: longer than all."""
+
+    up_to_seconds: float | None
+    jobs: int
+
+
+class Waits(Answer, frozen=True, kw_only=True):
+    """Seconds from submit to start of the `jobs` that started among the last 1,000; null without any."""
+
+    jobs: int
+    p50_seconds: float | None
+    p95_seconds: float | None
+    longest_seconds: float | None
+    buckets: list[WaitBucket]

@@ -17,6 +17,13 @@ CHARTS: Final[dict[str, Any]] = {
             {"uuid": UUID, "samples": [{"at": "2026-11-22T02:05:00Z", "utilization": 97, "memory_used_gb": 38.1}]}
         ],
     },
+    "queue_waits": {
+        "jobs": 3,
+        "p50_seconds": 4.2,
+        "p95_seconds": 380.0,
+        "longest_seconds": 380.0,
+        "buckets": [{"up_to_seconds": 1.0, "jobs": 0}, {"up_to_seconds": 10.0, "jobs": 2}],
+    },
     "gpu_timeline": {
         "since": "2026-11-21T20:05:00Z",
         "until": "2026-11-22T02:05:00Z",

@@ -118,6 +118,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/configs/{name}/validate"): Rule.VIEWER,
     # charts
     ("GET", "/api/queue/history"): Rule.VIEWER,
+    ("GET", "/api/queue/waits"): Rule.VIEWER,
     ("GET", "/api/gpus/history"): Rule.VIEWER,
     ("GET", "/api/gpus/timeline"): Rule.VIEWER,
     # system
@@ -143,6 +144,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/workers"): Rule.VIEWER,
     ("GET", "/approvals"): Rule.VIEWER,
     ("GET", "/admin"): Rule.VIEWER,
+    ("GET", "/cloud"): Rule.VIEWER,
+    ("GET", "/usage"): Rule.VIEWER,
     ("GET", "/ui/{name}"): Rule.VIEWER,
     ("GET", "/assets/act.js"): Rule.PUBLIC,
     ("GET", "/assets/ages.js"): Rule.PUBLIC,

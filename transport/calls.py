@@ -78,6 +78,7 @@ HISTORY: Calls = {
     c.ListAudit: v.AuditPage,
     c.GetLastEvent: tuple[int, int],
     c.GetTimeline: list[v.TimelineSpan],
+    c.GetWaits: list[float],
     c.GetUsage: v.UsageSums,
     c.ListApprovals: v.ApprovalPage,
     c.GetApproval: v.ApprovalView,

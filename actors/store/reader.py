@@ -89,6 +89,9 @@ class Reader:
     def past_submits(self, limit: int) -> list[PastSubmit]:
         return self._ask(lambda connection: approvals.past_submits(connection, limit))
 
+    def waits(self, limit: int) -> list[float]:
+        return self._ask(lambda connection: timeline.waits(connection, limit))
+
     def timeline(self, query: GetTimeline) -> list[TimelineSpan]:
         return self._ask(lambda connection: timeline.timeline(connection, query))
 

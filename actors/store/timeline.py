@@ -1,11 +1,11 @@
-"""Which jobs used which GPUs lately: the attempts of the last hours, a span a GPU."""
+"""What lately was: which jobs used which GPUs, a span a GPU, and how long jobs waited."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Final
 
-from gpuyard.actors.model.clock import iso
+from gpuyard.actors.model.clock import epoch, iso
 from gpuyard.actors.model.commands import GetTimeline
 from gpuyard.actors.model.views import TimelineSpan
 from gpuyard.actors.store.columns import from_json
@@ -17,6 +17,14 @@ SPANS: Final = (
     " FROM (SELECT * FROM attempt ORDER BY fence DESC LIMIT ?) a JOIN queue q ON q.job_id = a.job_id"
     " WHERE a.gpus != '[]' AND (a.ended_at IS NULL OR a.ended_at >= ?) ORDER BY a.fence DESC"
 )
+WAITS: Final = (
+    "SELECT queued_at, started_at FROM (SELECT queued_at, started_at FROM queue ORDER BY id DESC LIMIT ?)"
+    " WHERE started_at IS NOT NULL"
+)
+
+
+def waits(connection: sqlite3.Connection, limit: int) -> list[float]:
+    return [max(0.0, epoch(started) - epoch(queued)) for queued, started in connection.execute(WAITS, (limit,))]
 
 
 def timeline(connection: sqlite3.Connection, query: GetTimeline) -> list[TimelineSpan]:

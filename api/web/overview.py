@@ -11,8 +11,10 @@ from gpuyard.api.web.regions import Asked, Context, region
 FAILURES = 5
 
 
+@region("summary")
 @region("numbers")
 async def numbers(asked: Asked) -> Context:
+    """On the overview (`summary`) and in the queue panel."""
     return {"stats": await asked.get("/api/queue/stats")}
 
 

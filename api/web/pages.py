@@ -11,20 +11,24 @@ from starlette.responses import Response
 
 from gpuyard.actors.model.errors import NotFound
 from gpuyard.api.deps import settings_of, viewer_of
-from gpuyard.api.web import admin, approvals, gpus, jobs, overview, submit, workers  # noqa: F401  (they register their regions)
+from gpuyard.api.web import admin, approvals, cloud, gpus, jobs, overview, submit, usage, workers  # noqa: F401  (they register their regions)
 from gpuyard.api.web.inside import Inside, Refused
 from gpuyard.api.web.regions import REGIONS, Asked
 from gpuyard.api.web.render import framed, page, render
 
 router = APIRouter(include_in_schema=False)
 
+# What the queue panel shows (templates/queue_panel.html).
+PANEL = ("numbers", "approvals", "limits")
 # Address → its name in the navigation.
 NAVIGATION = (
     ("/", "Overview"),
     ("/jobs", "Jobs"),
     ("/gpus", "GPUs"),
     ("/workers", "Workers"),
+    ("/cloud", "Cloud"),
     ("/approvals", "Approvals"),
+    ("/usage", "Usage"),
     ("/submit", "Submit"),
     ("/admin", "Admin"),
 )
@@ -87,7 +91,7 @@ async def region(request: Request, name: str) -> Response:
 @router.get("/")
 async def show_overview(request: Request) -> Response:
     return await _page(
-        request, "overview.html", "Overview", ("numbers", "my_jobs", "gpus", "depth", "failures", "timeline")
+        request, "overview.html", "Overview", ("summary", *PANEL, "my_jobs", "gpus", "depth", "failures", "timeline")
     )
 
 
@@ -124,3 +128,13 @@ async def show_approvals(request: Request) -> Response:
 @router.get("/admin")
 async def show_admin(request: Request) -> Response:
     return await _page(request, "admin.html", "Administration", ("users", "limits", "tokens", "audit"))
+
+
+@router.get("/cloud")
+async def show_cloud(request: Request) -> Response:
+    return await _page(request, "cloud.html", "Cloud", (*PANEL, "providers", "cloud_cost", "cloud_jobs"))
+
+
+@router.get("/usage")
+async def show_usage(request: Request) -> Response:
+    return await _page(request, "usage.html", "Usage", ("usage", "waits"))

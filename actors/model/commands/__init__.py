@@ -61,6 +61,7 @@ from gpuyard.actors.model.commands.history import (
     GetLastEvent as GetLastEvent,
     GetRunTimes as GetRunTimes,
     GetTimeline as GetTimeline,
+    GetWaits as GetWaits,
     ListAudit as ListAudit,
     ListJobs as ListJobs,
     ReadLog as ReadLog,

@@ -77,6 +77,15 @@ class GetLastEvent(Message, frozen=True, kw_only=True):
     """From: Frontend. To: History. Reply: (oldest kept event id, newest event id), 0 when there is none."""
 
 
+class GetWaits(Message, frozen=True, kw_only=True):
+    """How long the jobs that started last had waited. From: Frontend. To: History.
+
+    Reply: list of seconds from submit to start, newest first, at most `limit`. Repeat: harmless.
+    """
+
+    limit: int = 1_000
+
+
 class GetTimeline(Message, frozen=True, kw_only=True):
     """Which jobs used which GPUs since `since` (epoch seconds). From: Frontend. To: History.
 

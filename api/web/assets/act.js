@@ -160,6 +160,8 @@ export function listen() {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-address]");
     if (button) act(button);
+    const opener = event.target.closest("button[data-open]");
+    if (opener) document.getElementById(opener.dataset.open).showModal();
     const copied = event.target.closest("button[data-copy]");
     if (copied) copy(copied);
   });

@@ -143,6 +143,7 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "queue_history": answers_charts.QueueHistory,
     "gpu_history": answers_charts.GpuHistory,
     "gpu_timeline": answers_charts.Timeline,
+    "queue_waits": answers_charts.Waits,
     "list_approvals": answers_rules.ApprovalList,
     "approve": answers.Changed,
     "reject": answers.Changed,

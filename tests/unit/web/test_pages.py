@@ -13,7 +13,7 @@ from tests.unit.api_routes.conftest import Yard
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
 
 
-@pytest.mark.parametrize("path", ["/", "/workers", "/approvals", "/admin", "/gpus", "/submit", "/jobs", "/jobs?status=pending,failed", "/jobs?offset=50&all=1"])
+@pytest.mark.parametrize("path", ["/", "/cloud", "/usage", "/workers", "/approvals", "/admin", "/gpus", "/submit", "/jobs", "/jobs?status=pending,failed", "/jobs?offset=50&all=1"])
 def test_a_page_is_whole_and_carries_its_policy(yard: Yard, path: str) -> None:
     answer = yard.client.get(path, headers={"Accept-Encoding": "identity"})
     assert answer.status_code == 200
