@@ -22,14 +22,18 @@ def imported(path: Path) -> Iterator[str]:
             yield "." * node.level if node.level else node.module or ""
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "actors/model").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "actors/model").rglob("*.py")), ids=lambda path: "/".join(path.with_suffix("").parts[-2:])
+)
 def test_the_core_imports_only_itself_msgspec_and_the_standard_library(path: Path) -> None:
     for name in imported(path):
         top = name.split(".")[0]
         assert top in sys.stdlib_module_names or top == "msgspec" or name.startswith("gpuyard.actors.model"), name
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "actors/model").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "actors/model").rglob("*.py")), ids=lambda path: "/".join(path.with_suffix("").parts[-2:])
+)
 def test_the_core_reads_no_clock_opens_no_file_and_starts_no_thread(path: Path) -> None:
     banned = {"time", "threading", "socket", "subprocess", "os", "asyncio", "random", "pathlib", "io", "selectors"}
     assert not {name.split(".")[0] for name in imported(path)} & banned

@@ -159,7 +159,7 @@ class Agent:
                 return True
             # It was written down in an earlier life of this process, which ended before the keeper was told.
             return self._start(order, sync, now, out)
-        if want.spec is None:
+        if want.spec is None or want.spec.fence != fence:
             return False
         if fence not in self._strays and self._too_late(want.lease_seconds, sync, now):
             return False
