@@ -49,7 +49,8 @@ class Fleet:
         self._departed = Departed(settings)
         self._where: dict[int, Worker] = {}
         self._reports = Reports(db_id, db_epoch, self._owner, self.counters)
-        self._revision = 0
+        # Newer than those of any fleet before this one, which the Scheduler may have outlived.
+        self._revision = int(now.monotonic * 1_000_000)
         self._sync_due: dict[str, Worker] = {}
         self._facts_due: dict[str, Worker] = {}
         self._gone: list[str] = []

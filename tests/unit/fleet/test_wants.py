@@ -201,6 +201,16 @@ class TestFacts:
         (later,) = stage.said(WorkerFacts)
         assert later.gone == ("v",) and later.revision > facts.revision
 
+    def test_a_fleet_made_anew_tells_newer_ones(self, stage: Stage, machine: Machine) -> None:
+        for _ in range(50):
+            machine.beat()
+        (before,) = stage.said(WorkerFacts)
+        stage.pass_by(0.001)
+        stage.restart()
+        Machine(stage).beat()
+        (after,) = stage.said(WorkerFacts)
+        assert after.revision > before.revision
+
     def test_they_are_as_old_as_they_were_when_they_were_sent(self, stage: Stage, machine: Machine) -> None:
         machine.beat(facts_age=4.0, max_jobs=3, labels={"gpu": "h100"})
         fact = stage.fact()
