@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from gpuyard.actors.model import explain
+from gpuyard.actors.model import explain, forecasts
 from gpuyard.actors.model.cancel import visible_job
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commands import GetLive, GetLiveUsage, GetMyQueue, GetPosition, GetQueue, GetStats
@@ -16,7 +16,7 @@ from gpuyard.actors.model.job import Job, Status
 from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.reasons import Reason, ReasonCode
-from gpuyard.actors.model.shapes import Pool, pool_of
+from gpuyard.actors.model.shapes import Pool, may_go_to_worker
 from gpuyard.actors.model.usage import SKEW, LiveRun, place_of
 from gpuyard.actors.model.views import (
     Entry,
@@ -33,7 +33,6 @@ from gpuyard.actors.model.views import (
 )
 from gpuyard.actors.model.yard import Yard
 
-FORECAST_AHEAD = 500
 REASONS_SAMPLED = 200
 
 
@@ -146,34 +145,9 @@ def _waits_for_time(reasons: list[Reason]) -> bool:
 
 
 def _forecast(yard: Yard, job: Job, place: int, now: Now) -> Forecast | None:
-    pool = pool_of(job)
-    if pool is Pool.WORKER:
-        return None
-    running = []
-    for other in yard.running[pool].values():
-        attempt = yard.attempt_of[other.job_id]
-        ran = max(0.0, now.wall - (attempt.started_at or attempt.assigned_at))
-        running.append((ran, other.spec.num_processes, other.spec.config_name, other.spec.time_limit))
-    ahead = None
-    if place <= FORECAST_AHEAD:
-        before = yard.order.page(0, place - 1, now.wall, yard.limits.starvation_threshold_minutes)
-        ahead = [
-            (other.spec.num_processes, other.spec.config_name, other.spec.time_limit)
-            for other in before
-            if pool_of(other) is pool and not other.held
-        ]
-    slots = {
-        Pool.GPU: yard.limits.local_job_max_concurrent,
-        Pool.CPU: yard.limits.local_cpu_job_max_concurrent,
-        Pool.CLOUD: yard.limits.max_concurrent,
-    }[pool]
-    return Forecast(
-        running=running,
-        ahead=ahead,
-        need=job.spec.num_processes,
-        slots=slots,
-        gpus=sum(gpu.usable for gpu in yard.ledger.known) if pool is Pool.GPU else 0,
-    )
+    if may_go_to_worker(job) and len(yard.hosts):
+        return forecasts.of_hosts(yard, job, place, now)
+    return forecasts.of_pool(yard, job, place, now)
 
 
 def live_usage(yard: Yard, question: GetLiveUsage, now: Now) -> list[LiveRun]:

@@ -17,6 +17,7 @@ from typing import Final
 from gpuyard.actors.model.views import Forecast
 
 MOST_AHEAD: Final = 500
+MOST_PLACES: Final = 100
 NEVER: Final = math.inf
 
 RunTimes = dict[str, list[float]]
@@ -43,7 +44,10 @@ def forecast(forecast: Forecast, run_times: RunTimes) -> tuple[float, float, flo
 
     `run_times` are the seconds of past completed runs by config name, in any order.
     """
-    if forecast.ahead is None or len(forecast.ahead) > MOST_AHEAD or forecast.need > forecast.gpus:
+    places = forecast.places or [(forecast.gpus, forecast.slots)]
+    if forecast.ahead is None or len(forecast.ahead) > MOST_AHEAD or len(places) > MOST_PLACES:
+        return None
+    if forecast.need > max(gpus for gpus, _ in places):
         return None
     waits = sorted(_play(forecast, run_times, future) for future in Future)
     if waits[-1] == NEVER:
@@ -54,12 +58,16 @@ def forecast(forecast: Forecast, run_times: RunTimes) -> tuple[float, float, flo
 
 def _play(forecast: Forecast, run_times: RunTimes, future: Future) -> float:
     """Seconds until the job starts in one future. Jobs that do not fit are skipped, as the Scheduler does."""
-    free = forecast.gpus - sum(gpus for _, gpus, _, _ in forecast.running)
-    slots = math.inf if forecast.slots is None else forecast.slots - len(forecast.running)
-    ends = [
-        (_remaining(run_times.get(config or "", []), limit, age, future), gpus)
-        for age, gpus, config, limit in forecast.running
-    ]
+    free: list[int] = []
+    slots: list[float] = []
+    for gpus, most in forecast.places or [(forecast.gpus, forecast.slots)]:
+        free.append(gpus)
+        slots.append(math.inf if most is None else most)
+    ends: list[tuple[float, int, int]] = []
+    for n, (age, gpus, config, limit) in enumerate(forecast.running):
+        place = forecast.at[n] if forecast.at else 0
+        free[place], slots[place] = free[place] - gpus, slots[place] - 1
+        ends.append((_remaining(run_times.get(config or "", []), limit, age, future), gpus, place))
     heapq.heapify(ends)
     # One queue for each number of GPUs: the next to start is the first in order among those that fit.
     waiting: dict[int, deque[tuple[int, float]]] = {}
@@ -71,17 +79,21 @@ def _play(forecast: Forecast, run_times: RunTimes, future: Future) -> float:
     waiting.setdefault(forecast.need, deque()).append((ours, NEVER))
     now = 0.0
     while True:
-        while slots > 0 and (fitting := [gpus for gpus, queue in waiting.items() if queue and gpus <= free]):
+        room = max((free[place] for place in range(len(free)) if slots[place] > 0), default=-1)
+        fitting = [gpus for gpus, queue in waiting.items() if queue and gpus <= room]
+        if fitting:
             gpus = min(fitting, key=lambda need: waiting[need][0])
             number, length = waiting[gpus].popleft()
             if number == ours:
                 return now
-            free, slots = free - gpus, slots - 1
-            heapq.heappush(ends, (now + length, gpus))
+            place = min((n for n in range(len(free)) if slots[n] > 0 and free[n] >= gpus), key=free.__getitem__)
+            free[place], slots[place] = free[place] - gpus, slots[place] - 1
+            heapq.heappush(ends, (now + length, gpus, place))
+            continue
         if not ends or ends[0][0] == NEVER:
             return NEVER
-        now, gpus = heapq.heappop(ends)
-        free, slots = free + gpus, slots + 1
+        now, gpus, place = heapq.heappop(ends)
+        free[place], slots[place] = free[place] + gpus, slots[place] + 1
 
 
 def _remaining(past: list[float], limit: float | None, age: float, future: Future) -> float:

@@ -77,7 +77,8 @@ class Forecast(View, frozen=True, kw_only=True):
 
     `running` are (seconds run so far, GPUs, config name, time limit) of the runs in the job's pool, `ahead` the
     (GPUs, config name, time limit) of the pending jobs before it in order (at most 500, else None = too many),
-    `slots` how many may run at once (None = no cap), `gpus` how many there are.
+    `slots` how many may run at once (None = no cap), `gpus` how many there are. Where the job may go to several hosts,
+    `places` are their (GPUs, slots) instead, and `at` says in which of them each of `running` is.
     """
 
     running: list[tuple[float, int, str | None, float | None]]
@@ -85,6 +86,8 @@ class Forecast(View, frozen=True, kw_only=True):
     need: int
     slots: int | None
     gpus: int
+    places: list[tuple[int, int | None]] = []
+    at: list[int] = []
 
 
 class PositionView(View, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from gpuyard.actors.model import ask, change, explain, policy, runs
-from gpuyard.actors.model.commands import GetStats, ProcessQueue, WantRun
+from gpuyard.actors.model.commands import GetPosition, GetStats, ProcessQueue, WantRun
+from gpuyard.actors.model.estimate import forecast
 from gpuyard.actors.model.events import AttemptExited, GpuEmptied
 from gpuyard.actors.model.gpu import GpuState
 from gpuyard.actors.model.job import Target
@@ -509,3 +510,38 @@ class TestTold:
             ("worker_changed", "offline"),
             ("worker_removed", None),
         ]
+
+
+class TestEstimate:
+    def start(self, world: FleetWorld, job: str) -> Any:
+        view = ask.position(world.yard, GetPosition(job_id=job), world.now())
+        return None if view.forecast is None else forecast(view.forecast, {})
+
+    def test_a_job_starts_when_enough_gpus_of_one_matching_worker_are_free(self) -> None:
+        world = FleetWorld()
+        world.worker("one", gpus=2, labels={"t": "a"})
+        world.worker("two", gpus=2, labels={"t": "b"})
+        for label, limit in (("a", 100.0), ("b", 900.0)):
+            world.job(2, target=WORKER, worker_labels={"t": label}, time_limit=limit)
+        anywhere = world.job(2, target=WORKER, time_limit=50.0)
+        assert self.start(world, anywhere) == (100, 100, 100)
+        assert self.start(world, world.job(1, target=WORKER, time_limit=10.0)) == (150, 150, 150), "behind the first"
+        picky = world.job(2, target=WORKER, worker_labels={"t": "b"})
+        assert self.start(world, picky) == (960, 960, 960), "those before it are taken to fit wherever it does"
+
+    def test_auto_counts_the_servers_own_gpus_too(self) -> None:
+        world = FleetWorld(gpus=1)
+        world.worker("one", gpus=1)
+        world.job(1, time_limit=900.0), world.job(1, target=Target.LOCAL, time_limit=300.0)
+        assert self.start(world, world.job(1)) == (300, 300, 300)
+
+    def test_nobody_knows_while_no_worker_that_fits_is_there(self) -> None:
+        world = FleetWorld()
+        world.worker("one", state="offline")
+        assert self.start(world, world.job(1, target=WORKER)) is None
+
+    def test_cpu_jobs_wait_for_a_core_of_the_worker(self) -> None:
+        world = FleetWorld()
+        world.worker("one", gpus=1, cpu_count=1)
+        world.job(1, target=WORKER, time_limit=900.0), world.job(0, target=WORKER, time_limit=60.0)
+        assert self.start(world, world.job(0, target=WORKER)) == (60, 60, 60)

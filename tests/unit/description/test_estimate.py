@@ -128,3 +128,24 @@ def test_any_queue_gives_ordered_finite_numbers_or_none(
     if found is not None:
         low, likely, high = found
         assert 0 <= low <= likely <= high < float("inf")
+
+
+def on_hosts(*places: tuple[int, int | None], **more: object) -> tuple[float, float, float] | None:
+    fields = {"running": [], "ahead": [], "need": 1, "slots": None, "gpus": max(gpus for gpus, _ in places), **more}
+    return forecast(Forecast(places=list(places), **fields), {})  # type: ignore[arg-type]
+
+
+def test_on_several_hosts_a_job_needs_its_gpus_on_one_of_them() -> None:
+    running = [(0.0, 2, None, 100.0), (0.0, 2, None, 500.0)]
+    assert on_hosts((4, None), (4, None), running=running, at=[0, 1], need=4) == (100, 100, 100)
+    assert on_hosts((4, None), (4, None), running=running, at=[0, 0], need=4) == (0, 0, 0)
+
+
+def test_a_host_that_takes_one_job_at_a_time_is_full_with_one() -> None:
+    assert on_hosts((4, 1), running=[(0.0, 1, None, 100.0)], at=[0]) == (100, 100, 100)
+
+
+def test_those_before_it_take_the_tightest_host() -> None:
+    ahead = [(2, None, 300.0)]
+    assert on_hosts((4, None), (2, None), ahead=ahead, need=4) == (0, 0, 0)
+    assert on_hosts((4, None), (3, 0), ahead=ahead, need=4) == (300, 300, 300)
