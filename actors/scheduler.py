@@ -25,6 +25,7 @@ from gpuyard.actors.model import (
     commands as c,
     events as e,
     host_news,
+    idle,
     names,
     pauses,
     policy,
@@ -427,7 +428,7 @@ class Scheduler(Actor):
             else:
                 self._perform(effects, ())
         if self._yard is not None:
-            self._yard.note_idle(self._now())
+            idle.note(self._yard, self._now())
         self._set_timer()
 
     def _commit(self, out: Outbox, effects: Waiting) -> None:

@@ -77,6 +77,9 @@ class Present(Collector):
         if self._gpus is not None:
             states = Tally(view.state for view in self._gpus.gpus)
             yield _gauge("gpuyard_gpus", "GPUs by state.", "state", {state: states[state] for state in GpuState})
+            there = Tally(view.state for view in self._gpus.remote)
+            text = "GPUs of workers by state, as last told."
+            yield _gauge("gpuyard_worker_gpus", text, "state", {state: there[state] for state in GpuState})
         if self._actors is not None:
             yield from _of_actors(self._actors)
         if self._sockets:
@@ -95,6 +98,9 @@ def _of_jobs(stats: Stats) -> Iterable[Metric]:
     by_status = {str(status): stats.by_status.get(status, 0) for status in Status}
     yield _gauge("gpuyard_jobs", "Jobs by status, finished ones too.", "status", by_status)
     yield _gauge("gpuyard_pending_jobs", "Pending jobs by their main reason.", "reason", stats.pending_by_reason)
+    states = ("idle", "busy", "draining", "offline", "connecting")
+    workers = {state: getattr(stats.workers, f"{state}_workers") for state in states}
+    yield _gauge("gpuyard_workers", "Workers by state.", "state", workers)
     yield GaugeMetricFamily(
         "gpuyard_processing_held", "1 while a cancel holds processing back.", value=stats.processing_held
     )

@@ -98,7 +98,7 @@ class Yard:
         self.timers: list[tuple[float, str]] = []
         self._calls: set[float] = set()
         self.gpu_idle_seconds = 0.0
-        self._idle_gpus, self._idle_since = 0, 0.0
+        self.idle = (0, 0.0)  # GPUs that stand idle although they are wanted, and since when
         self.revision = 0
         self._restore(snapshot)
 
@@ -376,14 +376,6 @@ class Yard:
             causes.append(("team", job.team_id))
         for cause in causes:
             self.shapes.wake(cause, now.wall)
-
-    def note_idle(self, now: Now) -> None:
-        """Count the time that GPUs stood idle while a job that could have used them waited; after each decision."""
-        self.gpu_idle_seconds += self._idle_gpus * max(0.0, now.monotonic - self._idle_since)
-        self._idle_since = now.monotonic
-        free = [] if "local" in self.paused else self.ledger.free
-        wanted = any(lane.need <= len(free) for lane in self.shapes.lanes(Pool.GPU)) if free else False
-        self._idle_gpus = len(free) if wanted else 0
 
     def violations(self) -> list[str]:
         """What is wrong with the state itself; empty when all invariants hold."""

@@ -35,7 +35,7 @@ STATS = Stats(
         max_concurrent_gpus=None,
         max_concurrent_jobs=1,
     ),
-    workers=WorkersStats(),
+    workers=WorkersStats(total_workers=1, busy_workers=1),
     limits=Limits(),
     pending_by_reason={"GpusBusy": 2},
     gpu_idle_seconds=12.5,
@@ -47,6 +47,7 @@ GPUS = GpuPage(
         for n, state in enumerate(["held", "free", "free"])
     ],
     running_local_jobs=1,
+    remote=[GpuView(fact=GpuFact(uuid="w", index=0), state="held", job_id="j", reason=None, worker_id="w-1")],
 )
 ACTORS = ActorStats(
     inboxes={"scheduler": 3, "store": 0}, commit_seconds=[0.004, 0.001, 0.002], uptime_seconds=60.0, restarts=1
@@ -99,6 +100,7 @@ def test_the_metrics_tell_what_the_contract_lists(api: TestClient, actors: Cast)
     assert found["gpuyard_pending_jobs{reason=GpusBusy}"] == 2
     assert found["gpuyard_gpus{state=free}"] == 2
     assert found["gpuyard_gpus{state=quarantined}"] == 0
+    assert found["gpuyard_worker_gpus{state=held}"] == 1 and found["gpuyard_workers{state=busy}"] == 1
     assert found["gpuyard_gpu_idle_seconds_total"] == 12.5
     assert found["gpuyard_processing_held"] == 1
     assert found["gpuyard_inbox_depth{actor=scheduler}"] == 3

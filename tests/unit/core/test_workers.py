@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gpuyard.actors.model import ask, change, explain, policy, runs
+from gpuyard.actors.model import ask, change, explain, idle, policy, runs
 from gpuyard.actors.model.commands import GetPosition, GetStats, ProcessQueue, WantRun
 from gpuyard.actors.model.estimate import forecast
 from gpuyard.actors.model.events import AttemptExited, GpuEmptied
@@ -545,3 +545,21 @@ class TestEstimate:
         world.worker("one", gpus=1, cpu_count=1)
         world.job(1, target=WORKER, time_limit=900.0), world.job(0, target=WORKER, time_limit=60.0)
         assert self.start(world, world.job(0, target=WORKER)) == (60, 60, 60)
+
+
+def test_a_workers_gpus_that_stand_idle_while_a_job_could_use_them_are_counted() -> None:
+    world = FleetWorld()
+    world.worker("box", gpus=3)
+    world.worker("other", gpus=5, labels={"t": "x"})
+    running = world.job(2, target=WORKER, worker_labels={"t": "*"})
+    for seconds in (0.0, 10.0):
+        world.clock.advance(seconds)
+        idle.note(world.yard, world.now())
+    assert world.yard.gpu_idle_seconds == 0, "nobody waits"
+    world.job(4, target=WORKER, worker_labels={"t": "*"})
+    world.cancel(running)
+    world.end(running, "signal:TERM", 143)
+    for seconds in (0.0, 10.0):
+        world.clock.advance(seconds)
+        idle.note(world.yard, world.now())
+    assert world.yard.gpu_idle_seconds == 50, "five that the held job could use, not the three of the other worker"
