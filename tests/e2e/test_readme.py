@@ -16,6 +16,7 @@ import pytest
 from gpuyard.actors.model.description import Source, describe
 from tests.e2e.conftest import MakeServer
 from tests.e2e.server import Server
+from tests.e2e.worker import QUICK, Worker, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -53,7 +54,8 @@ def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.C
 
 def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert README.count("```bash") == len(COMMANDS)
-    assert set(COMMANDS) == {"demo", "test", "server", "use", "limits", "cancel", "curl"}
+    page = {"demo", "test", "server", "use", "limits", "cancel", "curl"}
+    assert set(COMMANDS) == page | {"fleet", "enrol", "worker", "dispatch"}
     assert all("\n" not in COMMANDS[name] for name in ("demo", "test")), "single lines"
 
 
@@ -99,6 +101,42 @@ def test_the_commands_to_use_it_work_in_the_order_of_the_page(make_server: MakeS
     assert "GpusBusy" in outputs["limits"] or "GPUs" in outputs["limits"]
     assert '"success":true' in outputs["curl"].replace(" ", "") and "queue_depth" in outputs["curl"]
     _all_ended(server)
+
+
+@pytest.mark.timeout(180)
+def test_the_commands_about_workers_work_in_the_order_of_the_page(make_server: MakeServer, tmp_path: Path) -> None:
+    port = free_port()
+    words = (
+        COMMANDS["fleet"].replace("0.0.0.0:8100", f"127.0.0.1:{port}").replace("queue.lan:8100", f"127.0.0.1:{port}")
+    )
+    server = make_server(*words.split()[4:], gpus="1", **QUICK).start()
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GPUYARD_SERVER": server.url,
+        "HOME": str(tmp_path),
+    }
+    done = bash(COMMANDS["enrol"], tmp_path, 60, **environ)
+    assert done.returncode == 0, done.stderr
+    worker = Worker(server, tmp_path / "gpu-box", "gpu-box", (tmp_path / "gpu-box.token").read_text().strip(), "4")
+    assert COMMANDS["worker"].split() == [
+        "gpuyard",
+        "worker",
+        "--worker-token-file",
+        "gpu-box.token",
+        "--simulate-gpus",
+        worker.gpus,
+    ]
+    try:
+        worker.start()
+        done = bash(COMMANDS["dispatch"], tmp_path, 60, **environ)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        assert "gpu-box:0" in done.stdout and "gpu-box is being drained" in done.stdout
+        waiting = [job for job in server.get("/api/jobs").body["jobs"] if job["name"] == "waits"]
+        assert server.wait(waiting[0]["job_id"])["status"] == "completed"
+        bash(COMMANDS["cancel"], tmp_path, 60, **environ)
+        _all_ended(server)
+    finally:
+        worker.close()
 
 
 def _all_ended(server: Server) -> None:
