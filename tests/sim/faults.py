@@ -18,6 +18,8 @@ class Faults:
     slow_disk: float = 0.1
     failed_commits: float = 0.0
     server_crash: float = 0.0
+    server_freeze: float = 0.0
+    registry_restart: float = 0.0
     restores: bool = False
     worker_crash: float = 0.0
     worker_freeze: float = 0.0
@@ -54,6 +56,8 @@ def drawn(engine: Engine) -> Faults:
         slow_disk=pick([0.02, 0.2, 2.0]),
         failed_commits=pick([0.0, 0.0, 0.0, 0.01]),
         server_crash=often(0.4),
+        server_freeze=often(0.15, 60.0, 200.0),
+        registry_restart=often(0.15),
         restores=chance(0.3),
         worker_crash=often(0.35),
         worker_freeze=often(0.25),

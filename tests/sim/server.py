@@ -41,15 +41,17 @@ class Server:
     def __init__(self, world: World) -> None:
         self.world, self.engine = world, world.engine
         self.disk = SimStore()
-        self.up = False
+        self.up = self.frozen = False
         self.life = 0
         self.fleet: Fleet
         self.yard: Yard
         self.keys: dict[str, str] = {}
         self._routes: dict[bytes, Host] = {}
         self._ids = itertools.count(1)
+        self._ticks = 0
         self._under_way: deque[tuple[list[AnyRow], Tells]] = deque()
         self._lazy: list[AnyRow] = []
+        self._inbox: list[tuple[Host, str, Heartbeat]] = []
 
     def now(self) -> Now:
         return Now(WALL + self.engine.now, self.engine.now)
@@ -60,10 +62,7 @@ class Server:
         self.up, self.life = True, self.life + 1
         self.engine.say("server", "starts, epoch {}", self.disk.db_epoch)
         self.world.begins_anew()
-        self.fleet = self.world.fleet_class(
-            self.world.settings, DB_ID, self.disk.db_epoch, self.disk.records(), self.now()
-        )
-        self.keys = dict(self.fleet.keys().keys)
+        self._build_fleet()
         self._build_yard()
         self._tick(self.life)
 
@@ -72,11 +71,36 @@ class Server:
         if not self.up:
             return
         self.engine.say("server", "is killed with {} commits under way", len(self._under_way))
-        self.up = False
+        self.up = self.frozen = False
+        self._inbox.clear()
         while self._under_way and self.engine.chance(0.5):
             self._write(self._under_way.popleft()[0])
         self._under_way.clear()
         self._lazy.clear()
+
+    def freeze(self) -> None:
+        """SIGSTOP: what is sent to it waits."""
+        self.engine.say("server", "freezes")
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Timers that are overdue fire first, then comes what was sent meanwhile."""
+        if not self.frozen:
+            return
+        self.engine.say("server", "thaws with {} messages", len(self._inbox))
+        self.frozen = False
+        self._tick(self.life)
+        inbox, self._inbox = self._inbox, []
+        for host, key, beat in inbox:
+            self.hear(host, key, beat)
+
+    def reload_fleet(self) -> None:
+        """The registry alone begins anew, as after a record that could not be written."""
+        if self.up and not self.frozen:
+            self.engine.say("server", "the registry begins anew")
+            self._build_fleet()
+            self._fleet(lambda now, told: self.fleet.watch(now, told))
+            self.decide(lambda yard, now, out: runs.want_again(yard, c.WantAgain(), now, out))
 
     def restore(self, copy: SimStore) -> None:
         """Put an older state in the place of the disk, as `gpuyard db restore` does: its epoch grows past all."""
@@ -85,6 +109,11 @@ class Server:
         self.disk = copy
         self.disk.db_epoch = epoch + 1
         self.engine.say("server", "its database is restored from an older copy")
+
+    def _build_fleet(self) -> None:
+        records = self.disk.records()
+        self.fleet = self.world.fleet_class(self.world.settings, DB_ID, self.disk.db_epoch, records, self.now())
+        self.keys = dict(self.fleet.keys().keys)
 
     def _build_yard(self) -> None:
         limits = Limits(local_cpu_job_max_concurrent=8)
@@ -99,6 +128,9 @@ class Server:
     def hear(self, host: Host, key: str, beat: Heartbeat) -> None:
         """A frame from the network; the gateway drops what comes with a key that is not allowed."""
         user_id = self.keys.get(key)
+        if self.frozen:
+            self._inbox.append((host, key, beat))
+            return
         if not self.up or user_id is None:
             return
         route = host.name.encode()
@@ -144,6 +176,9 @@ class Server:
 
     def _durable(self, life: int) -> None:
         if not self.up or life != self.life or not self._under_way:
+            return
+        if self.frozen:
+            self.engine.after(1.0, self._durable, life)
             return
         if self.engine.chance(self.world.faults.failed_commits):
             self.engine.say("server", "a commit fails: the core is rebuilt")
@@ -208,21 +243,27 @@ class Server:
     # --- time and people ---------------------------------------------------------------------------------------
 
     def _tick(self, life: int) -> None:
-        if not self.up or life != self.life:
+        if not self.up or life != self.life or self.frozen:
             return
+        self._ticks += 1
         self._fleet(lambda now, out: self.fleet.tick(now, out))
         self.decide(lambda yard, now, out: policy.start_what_may(yard, now, out))
-        self.engine.after(TICK, self._tick, life)
+        self.engine.after(TICK, self._tick_again, life, self._ticks)
+
+    def _tick_again(self, life: int, ticks: int) -> None:
+        """One chain of ticks, which a freeze interrupts and a thaw begins again."""
+        if ticks == self._ticks:
+            self._tick(life)
 
     def submit(self, spec: JobSpec) -> str | None:
         """The job's id, once decided (it may not be durable yet); None while the server is down."""
-        if not self.up:
+        if not self.up or self.frozen:
             return None
         answer = self.decide(lambda yard, now, out: submit.submit_one(yard, SubmitJob(spec=spec, by=OWNER), now, out))
         return getattr(answer, "job_id", None)
 
     def cancel(self, job_id: str) -> None:
-        if self.up and job_id in self.yard.jobs:
+        if self.up and not self.frozen and job_id in self.yard.jobs:
             command = c.CancelJob(job_id=job_id, by=OWNER)
             self.decide(lambda yard, now, out: cancel.cancel_one(yard, command, now, out))
             # A cancel holds processing back until somebody asks for work: somebody does.
@@ -230,7 +271,7 @@ class Server:
 
     def order(self, do: Callable[[Fleet, Now, FleetOutbox], Any]) -> bool:
         """An administrator's command for the registry; False when it was refused."""
-        if not self.up:
+        if not self.up or self.frozen:
             return False
         try:
             self._fleet(lambda now, out: do(self.fleet, now, out))

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
+from gpuyard.actors.model.events import AttemptExited, GpuEmptied
 from tests.sim.engine import Violation
-from tests.sim.mutants import MUTANTS, Mutant
+from tests.sim.mutants import MUTANTS, Mutant, NoNewLease, RenewedByItself
 from tests.sim.summary import MUTANT, SEEDS
 from tests.sim.world import World
 
@@ -69,6 +70,31 @@ def test_stories_are_about_something() -> None:
         counted |= set(world.server.fleet.counters)
     assert {"w0", "w1", "w2", "(lost)", "(cancelled)", "cancel", "drain", "rotate", "cut", "thaws", "restored"} <= words
     assert {"stale_beat", "waiting_session", "anothers_fence", "future_fence"} <= counted
+
+
+class LateLook(World):
+    """Looks away when a run is declared ended that still lives, to see what comes of it."""
+
+    def is_told_of_an_end(self, event: AttemptExited) -> None:
+        self.may_stop.add(event.fence)
+
+    def is_told_of_empty_gpus(self, event: GpuEmptied) -> None:
+        pass
+
+
+@pytest.mark.parametrize("mutant", [RenewedByItself, NoNewLease], ids=lambda mutant: mutant.__name__)
+def test_a_lease_that_is_counted_wrongly_ends_in_two_trainings_at_once(mutant: type[Mutant]) -> None:
+    """So the first rule is one that can be broken, and the earlier ones are there to see it coming."""
+    seen = set()
+    with mutant.mistake():
+        for seed in range(MOST_SEEDS):
+            try:
+                LateLook(seed, mutant.fleet, mutant.agent, mutant.worse).play()
+            except Violation as violation:
+                seen.add(str(violation).split(" ", 1)[1].split(":")[0])
+            if "runs twice at once" in seen:
+                return
+    raise AssertionError(f"only {seen}")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)

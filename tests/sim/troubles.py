@@ -29,6 +29,8 @@ class Troubles:
         self._enrolled = 0
         faults = world.faults
         self._every(faults.server_crash, self._crash_server)
+        self._every(faults.server_freeze, self._freeze_server)
+        self._every(faults.registry_restart, self._reload_registry)
         self._every(60.0 if faults.restores else 0.0, self._back_up)
         self._every(faults.worker_crash, self._crash_worker)
         self._every(faults.worker_freeze, self._freeze_worker)
@@ -81,6 +83,16 @@ class Troubles:
             server.restore(self._backup)
             self._backup = None
         server.boot()
+
+    def _freeze_server(self) -> None:
+        server = self.world.server
+        if server.up and not server.frozen and not self.world.network.calm:
+            server.freeze()
+            self.engine.after(self.engine.random.choice([5.0, 40.0, 100.0]), server.thaw)
+
+    def _reload_registry(self) -> None:
+        if not self.world.network.calm:
+            self.world.server.reload_fleet()
 
     def _back_up(self) -> None:
         self._backup = self.world.server.disk.copy()
@@ -231,6 +243,7 @@ class Troubles:
         network.weather = Weather()
         network.cut.clear()
         world.faults.failed_commits = 0.0
+        world.server.thaw()
         if not world.server.up:
             world.server.boot()
         for clone in world.clones:
