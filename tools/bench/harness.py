@@ -65,13 +65,17 @@ class Api:
     """One kept-alive connection to a server."""
 
     def __init__(self, url: str) -> None:
+        self.token = ""
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The decoded answer; anything but 200 raises."""
         data = None if body is None else json.dumps(body).encode()
-        self._connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+        headers = {"Content-Type": "application/json"} if data else {}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        self._connection.request(method, path, data, headers)
         response = self._connection.getresponse()
         raw = response.read()
         if response.status != 200:

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,8 @@ LIST = 1_000
 BODY = json.dumps({"command": ["/bin/true"], "name": "bench"}).encode()
 
 
-def serve(folder: Path) -> None:
-    """The child: a whole server whose Frontend has the trivial route."""
+def serve(folder: Path, module: str = "bench_frontend") -> None:
+    """The child: a whole server whose Frontend is `module` and has more routes. It ends with its standard input."""
     from gpuyard.api.process import FrontendProcess
     from gpuyard.api.serve import FrontendConfig
     from gpuyard.cli import settings as cli_settings, wiring
@@ -40,7 +42,7 @@ def serve(folder: Path) -> None:
     config = FrontendConfig(
         sockets_dir=str(settings.data_dir / wiring.SOCKETS), settings=wiring.api_settings(settings), log_level="warning"
     )
-    supervisor = wiring.supervisor(settings, [FrontendProcess(listener, "bench_frontend", config)])
+    supervisor = wiring.supervisor(settings, [FrontendProcess(listener, module, config)])
     sys.setswitchinterval(0.0005)
     supervisor.boot()
     print(listener.getsockname()[1], flush=True)
@@ -49,9 +51,35 @@ def serve(folder: Path) -> None:
     supervisor.shut_down()
 
 
-async def _connection(port: int, path: str, body: bytes, until: float) -> int:
+@contextmanager
+def served(script: str) -> Iterator[tuple[int, Api]]:
+    """The port of a ready server that `script --serve FOLDER` runs, and a connection to it."""
+    with tempfile.TemporaryDirectory(prefix="gpuyard-bench-") as folder:
+        paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        command = [sys.executable, script, "--serve", folder]
+        env = {**os.environ, "PYTHONPATH": paths}
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        assert child.stdout
+        port = int(child.stdout.readline())
+        api = Api(f"http://127.0.0.1:{port}")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                api.ask("GET", "/readyz")
+                break
+            except (OSError, RuntimeError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        try:
+            yield port, api
+        finally:
+            child.communicate(timeout=60)
+
+
+async def _connection(port: int, path: str, body: bytes, until: float, header: str) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n{header}"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     count = 0
     while time.perf_counter() < until:
@@ -66,12 +94,13 @@ async def _connection(port: int, path: str, body: bytes, until: float) -> int:
     return count
 
 
-def rate(port: int, path: str, body: bytes) -> float:
-    """Requests a second over all connections."""
+def rate(port: int, path: str, body: bytes, header: str = "") -> float:
+    """Requests a second over all connections; `header` is a whole line more."""
 
     async def main() -> float:
         began = time.perf_counter()
-        counts = await asyncio.gather(*(_connection(port, path, body, began + SECONDS) for _ in range(CONNECTIONS)))
+        each = (_connection(port, path, body, began + SECONDS, header) for _ in range(CONNECTIONS))
+        counts = await asyncio.gather(*each)
         return sum(counts) / (time.perf_counter() - began)
 
     return asyncio.run(main())
@@ -87,22 +116,7 @@ def list_rate(api: Api) -> float:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="gpuyard-bench-") as folder:
-        env = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-        }
-        command = [sys.executable, __file__, "--serve", folder]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
-        assert child.stdout
-        port = int(child.stdout.readline())
-        api = Api(f"http://127.0.0.1:{port}")
-        while True:
-            try:
-                api.ask("GET", "/readyz")
-                break
-            except (OSError, RuntimeError):
-                time.sleep(0.05)
+    with served(__file__) as (port, api):
         api.ask("POST", "/api/queue/submit", {"command": ["/bin/sleep", "600"]})
         trivial, single, listed = [], [], []
         for _ in range(ROUNDS):
@@ -111,7 +125,6 @@ def main() -> int:
             listed.append(list_rate(api))
         api.ask("POST", "/api/jobs/cancel", {"all": True})
         api.wait_idle()
-        child.communicate(timeout=60)
     return report(
         [
             Ratio(
