@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from gpuyard.actors.model.events import PeerSaid
 from gpuyard.actors.model.fleet.settings import FleetSettings
 from gpuyard.actors.model.fleet.worker import Challenger, Worker
+from gpuyard.actors.model.registers import AppendAudit
 from gpuyard.actors.model.wire import Heartbeat
 
 CHALLENGERS_KEPT = 32
@@ -57,6 +59,16 @@ def judge(worker: Worker, beat: Heartbeat, settings: FleetSettings, complete: bo
     verdict = _challenge(worker, beat, now)
     silent = now - worker.heard_at >= settings.silence
     return Verdict.ADMIT if silent and complete else verdict
+
+
+def clone_audit(worker: Worker, said: PeerSaid, wall: float) -> AppendAudit:
+    """The line of the audit that tells of a clone."""
+    known = worker.session
+    detail = {
+        "admitted": {"incarnation": worker.record.incarnation, "address": known.address if known else ""},
+        "refused": {"incarnation": said.said.incarnation, "address": said.address},
+    }
+    return AppendAudit(at=wall, action="worker_clone_refused", address=said.address, subject=worker.id, detail=detail)
 
 
 def _challenge(worker: Worker, beat: Heartbeat, now: float) -> Verdict:

@@ -13,20 +13,19 @@ from collections.abc import Iterable
 
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import AllowKeys, ForgetRun, SendToPeer, WantedComplete, WantRun, WantStop
-from gpuyard.actors.model.events import PeerSaid, WorkerFacts
+from gpuyard.actors.model.events import PeerSaid
 from gpuyard.actors.model.fleet import keys, leases, syncs
-from gpuyard.actors.model.fleet.admission import Verdict, judge
+from gpuyard.actors.model.fleet.admission import Verdict, clone_audit, judge
 from gpuyard.actors.model.fleet.departed import Departed
-from gpuyard.actors.model.fleet.facts import fact_of
+from gpuyard.actors.model.fleet.due import Due
 from gpuyard.actors.model.fleet.outbox import FleetOutbox
 from gpuyard.actors.model.fleet.record import WorkerRecord
-from gpuyard.actors.model.fleet.reports import Reports, lost, tell_end
-from gpuyard.actors.model.fleet.roster import Roster
+from gpuyard.actors.model.fleet.reports import Reports, tell_again, tell_end, tell_lost
+from gpuyard.actors.model.fleet.roster import Roster, has_left_for_good
 from gpuyard.actors.model.fleet.settings import FleetSettings
 from gpuyard.actors.model.fleet.states import WorkerEvent, WorkerState, step
 from gpuyard.actors.model.fleet.worker import Session, Wanted, Worker, has_ended
 from gpuyard.actors.model.outbox import Now
-from gpuyard.actors.model.registers import AppendAudit
 from gpuyard.actors.model.wire import PROTOCOL, Heartbeat, Sync
 
 LISTENED_TO = frozenset({WorkerState.IDLE, WorkerState.BUSY, WorkerState.DRAINING})
@@ -49,11 +48,7 @@ class Fleet:
         self._departed = Departed(settings)
         self._where: dict[int, Worker] = {}
         self._reports = Reports(db_id, db_epoch, self._owner, self.counters)
-        # Newer than those of any fleet before this one, which the Scheduler may have outlived.
-        self._revision = int(now.monotonic * 1_000_000)
-        self._sync_due: dict[str, Worker] = {}
-        self._facts_due: dict[str, Worker] = {}
-        self._gone: list[str] = []
+        self._due = Due(settings, now)
         self._retell_at = now.monotonic
 
     # --- what workers say --------------------------------------------------------------------------------------
@@ -76,7 +71,7 @@ class Fleet:
                     self._step(worker, WorkerEvent.HEARD)
                 self._refuse(said, NOT_YET, "waiting_session", out)
             case Verdict.FIRST_CLONE:
-                self._audit_clone(worker, said, now, out)
+                out.lazy += [clone_audit(worker, said, now.wall), worker.record.row()]
                 self._refuse(said, IN_TURN, "clone", out)
             case Verdict.CLONE:
                 self._refuse(said, IN_TURN, "clone", out)
@@ -132,7 +127,7 @@ class Fleet:
         self._step(worker, WorkerEvent.JOB_GIVEN if worker.busy else WorkerEvent.JOBS_DONE)
         if beat.leaving and not worker.busy:
             self._falls_silent(worker, now, out)
-        self._facts_due[worker.id] = worker
+        self._due.facts(worker)
         self._send(worker, session, out)
 
     def _other_master(self, beat: Heartbeat) -> str:
@@ -157,17 +152,6 @@ class Fleet:
         answer = syncs.refusal(said.said, why, self.settings, self._identity)
         out.tell(names.GATEWAY, SendToPeer(user_id=said.user_id, route=said.route, sync=answer))
 
-    def _audit_clone(self, worker: Worker, said: PeerSaid, now: Now, out: FleetOutbox) -> None:
-        known = worker.session
-        detail = {
-            "admitted": {"incarnation": worker.record.incarnation, "address": known.address if known else ""},
-            "refused": {"incarnation": said.said.incarnation, "address": said.address},
-        }
-        line = AppendAudit(
-            at=now.wall, action="worker_clone_refused", address=said.address, subject=worker.id, detail=detail
-        )
-        out.lazy += [line, worker.record.row()]
-
     # --- time --------------------------------------------------------------------------------------------------
 
     def tick(self, now: Now, out: FleetOutbox) -> None:
@@ -179,11 +163,11 @@ class Fleet:
             if now.monotonic - worker.heard_at >= self.settings.offline_after:
                 self._falls_silent(worker, now, out)
             if again:
-                self._tell_again(worker, out)
+                tell_again(worker, now.monotonic, out)
             for want in list(leases.lapsed(worker, self.settings, now.monotonic)):
                 self._lose(worker, want, now, out)
             self._roster.keep_keys(worker, keys.unexpired(worker.record, now.wall), out)
-            if self._has_left_for_good(worker, now):
+            if has_left_for_good(worker, self.settings, now.wall):
                 self._remove(worker, out, force=False)
         self._departed.tick(now.monotonic, out)
 
@@ -196,55 +180,23 @@ class Fleet:
 
     def _lose(self, worker: Worker, want: Wanted, now: Now, out: FleetOutbox) -> None:
         want.lost = True
-        silence = round(now.monotonic - want.base)
-        out.tell(
-            names.SCHEDULER, lost(worker, want, f"worker went offline: no word from {self._called(worker, silence)}")
-        )
-        self._sync_due[worker.id] = self._facts_due[worker.id] = worker
+        tell_lost(worker, want, now.monotonic, out)
+        self._due.facts(worker)
+        self._due.sync(worker)
         if worker.state in LISTENED_TO and not worker.busy:
             self._step(worker, WorkerEvent.JOBS_DONE)
-
-    @staticmethod
-    def _called(worker: Worker, seconds: int) -> str:
-        return f"{worker.record.name} for {seconds} s"
-
-    def _tell_again(self, worker: Worker, out: FleetOutbox) -> None:
-        """What the Scheduler has not confirmed: it may have been lost with a restart of its own."""
-        for want in worker.wants.values():
-            if want.lost and not want.over:
-                silence = f"worker went offline: no word from {worker.record.name}"
-                out.tell(names.SCHEDULER, lost(worker, want, silence))
-            if worker.state is WorkerState.OFFLINE:
-                tell_end(worker, want, out)
-
-    def _has_left_for_good(self, worker: Worker, now: Now) -> bool:
-        record = worker.record
-        if not record.ephemeral or worker.state is not WorkerState.OFFLINE or worker.wants:
-            return False
-        return record.offline_since is not None and now.wall - record.offline_since >= self.settings.ephemeral_kept
 
     def flush(self, now: Now, out: FleetOutbox) -> None:
         """Tell the Scheduler WorkerFacts of whom something changed, and workers the Syncs that are due because our side
         changed. Cheap when there is nothing. Into an outbox of its own: facts must not be overtaken by newer ones."""
-        if self.complete:
-            for worker in list(self._sync_due.values()):
-                if worker.session is not None and worker.state in LISTENED_TO:
-                    self._send(worker, worker.session, out)
-        self._sync_due.clear()
-        if self._facts_due or self._gone:
-            self._tell_facts(self._facts_due.values(), now, out, partial=True)
+        for worker in self._due.take_syncs() if self.complete else ():
+            if worker.session is not None and worker.state in LISTENED_TO:
+                self._send(worker, worker.session, out)
+        self._due.tell_changed(now, out)
 
     def watch(self, now: Now, out: FleetOutbox) -> None:
         """Tell the Scheduler WorkerFacts of all workers (WatchWorkers)."""
-        self._tell_facts(self.workers.values(), now, out, partial=False)
-
-    def _tell_facts(self, workers: Iterable[Worker], now: Now, out: FleetOutbox, *, partial: bool) -> None:
-        self._revision += 1
-        facts = tuple(fact_of(worker, self.settings, now) for worker in workers)
-        gone = tuple(self._gone) if partial else ()
-        out.tell(names.SCHEDULER, WorkerFacts(revision=self._revision, workers=facts, partial=partial, gone=gone))
-        self._facts_due.clear()
-        self._gone.clear()
+        self._due.tell_all(self.workers.values(), now, out)
 
     # --- what the Scheduler wants (WantRun … with a worker's id as `host`) --------------------------------------
 
@@ -272,7 +224,8 @@ class Fleet:
             out.lazy.append(worker.record.row())
         if worker.busy:
             self._step(worker, WorkerEvent.JOB_GIVEN)
-        self._sync_due[worker.id] = self._facts_due[worker.id] = worker
+        self._due.facts(worker)
+        self._due.sync(worker)
 
     def want_stop(self, stop: WantStop, now: Now, out: FleetOutbox) -> None:
         """This run shall end. Repeat: harmless."""
@@ -283,7 +236,7 @@ class Fleet:
         known = worker.wants.get(stop.fence) or self._begin(worker, stop.fence, now)
         known.stop_reason = known.stop_reason or stop.reason or "stopped"
         self._hear_early(worker, known, out)
-        self._sync_due[worker.id] = worker
+        self._due.sync(worker)
 
     def _begin(self, worker: Worker, fence: int, now: Now) -> Wanted:
         record, session = worker.record, worker.session
@@ -321,13 +274,15 @@ class Fleet:
             worker.acks.add(forget.fence)
         if worker.state in LISTENED_TO and not worker.busy:
             self._step(worker, WorkerEvent.JOBS_DONE)
-        self._sync_due[worker.id] = self._facts_due[worker.id] = worker
+        self._due.facts(worker)
+        self._due.sync(worker)
 
     def wanted_complete(self, complete: WantedComplete, now: Now, out: FleetOutbox) -> None:
         """All live attempts on workers have been wanted; until then nothing is an orphan and nobody new is admitted.
         What was wanted earlier and is not any more lives on."""
         self.complete = True
-        self._sync_due.update(self.workers)
+        for worker in self.workers.values():
+            self._due.sync(worker)
 
     # --- what administrators do; `worker` is an id or a name ----------------------------------------------------
 
@@ -353,7 +308,7 @@ class Fleet:
             keys=keys.first(worker_id, public_key),
         )
         worker = self._roster.add(record, now, out)
-        self._facts_due[worker.id] = worker
+        self._due.facts(worker)
         return worker
 
     def drain(self, worker: str, now: Now, out: FleetOutbox) -> Worker:
@@ -371,7 +326,7 @@ class Fleet:
             self._step(worker, WorkerEvent.DRAINED if drained else WorkerEvent.UNDRAINED)
             if worker.busy:
                 self._step(worker, WorkerEvent.JOB_GIVEN)
-            self._facts_due[worker.id] = worker
+            self._due.facts(worker)
         return worker
 
     def rotate(self, worker: str, public_key: str, now: Now, out: FleetOutbox, *, revoke: bool = False) -> Worker:
@@ -394,9 +349,7 @@ class Fleet:
         self._departed.take(worker)
         for fence in worker.wants:
             del self._where[fence]
-        self._sync_due.pop(worker.id, None)
-        self._facts_due.pop(worker.id, None)
-        self._gone.append(worker.id)
+        self._due.gone(worker)
 
     # --- questions ---------------------------------------------------------------------------------------------
 
@@ -422,7 +375,7 @@ class Fleet:
     def _step(self, worker: Worker, event: WorkerEvent) -> None:
         before, worker.state = worker.state, step(worker.state, event)
         if worker.state is not before:
-            self._facts_due[worker.id] = worker
+            self._due.facts(worker)
 
     def _drop(self, worker: Worker, fence: int) -> None:
         worker.wants.pop(fence, None)
@@ -430,7 +383,7 @@ class Fleet:
         self._where.pop(fence, None)
 
     def _send(self, worker: Worker, session: Session, out: FleetOutbox) -> None:
-        self._sync_due.pop(worker.id, None)
+        self._due.synced(worker)
         out.tell(
             names.GATEWAY, SendToPeer(user_id=session.user_id, route=session.route, sync=self._sync(worker, session))
         )

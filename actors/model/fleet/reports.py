@@ -14,6 +14,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.attempt import Phase
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, OrphanSeen
 from gpuyard.actors.model.fleet.outbox import FleetOutbox
+from gpuyard.actors.model.fleet.states import WorkerState
 from gpuyard.actors.model.fleet.worker import Stray, Wanted, Worker, has_ended
 from gpuyard.actors.model.ids import fence_epoch
 from gpuyard.actors.model.wire import Heartbeat, Report
@@ -101,9 +102,20 @@ def tell_end(worker: Worker, want: Wanted, out: FleetOutbox) -> None:
         out.tell(names.SCHEDULER, GpuEmptied(fence=want.fence, uuids=report.uuids, host=worker.id))
 
 
-def lost(worker: Worker, want: Wanted, why: str) -> AttemptExited:
+def tell_lost(worker: Worker, want: Wanted, now: float, out: FleetOutbox) -> None:
     """The end of a run of which nothing can be known any more."""
-    return AttemptExited(fence=want.fence, exit_class="lost", message=why, host=worker.id)
+    why = f"worker went offline: no word from {worker.record.name} for {round(now - want.base)} s"
+    out.tell(names.SCHEDULER, AttemptExited(fence=want.fence, exit_class="lost", message=why, host=worker.id))
+
+
+def tell_again(worker: Worker, now: float, out: FleetOutbox) -> None:
+    """What the Scheduler has not confirmed may have been lost with a restart of its own. What a worker that is heard
+    reports is told with each heartbeat."""
+    for want in worker.wants.values():
+        if want.lost and not want.over:
+            tell_lost(worker, want, now, out)
+        if worker.state is WorkerState.OFFLINE:
+            tell_end(worker, want, out)
 
 
 def _exited(worker: Worker, fence: int, report: Report) -> AttemptExited:

@@ -10,6 +10,8 @@ from gpuyard.actors.model.errors import InvalidInput, NotFound, WrongState
 from gpuyard.actors.model.fleet import keys
 from gpuyard.actors.model.fleet.outbox import FleetOutbox
 from gpuyard.actors.model.fleet.record import Key, WorkerRecord
+from gpuyard.actors.model.fleet.settings import FleetSettings
+from gpuyard.actors.model.fleet.states import WorkerState
 from gpuyard.actors.model.fleet.worker import Worker
 from gpuyard.actors.model.outbox import Now
 
@@ -93,3 +95,11 @@ class Roster:
 
     def _index(self) -> None:
         self._by_user = {key.user_id: worker for worker in self.workers.values() for key in worker.record.keys}
+
+
+def has_left_for_good(worker: Worker, settings: FleetSettings, wall: float) -> bool:
+    """Is it an ephemeral one that has been offline for long, with nothing of ours on it?"""
+    record = worker.record
+    if not record.ephemeral or worker.state is not WorkerState.OFFLINE or worker.wants:
+        return False
+    return record.offline_since is not None and wall - record.offline_since >= settings.ephemeral_kept
