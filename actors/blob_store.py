@@ -21,7 +21,8 @@ import pykka
 
 from gpuyard.actors.base import LATER, Actor, Context, Ref, Reply
 from gpuyard.actors.blobs.files import Arriving, BlobFiles
-from gpuyard.actors.model.commands import FetchBlob, GetManifest, KeepBlobs, ReadChunk, Ready, StoreFile
+from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import FetchBlob, GetManifest, KeepBlobs, ListBlobs, ReadChunk, Ready, StoreFile
 from gpuyard.actors.model.errors import Busy, GpuyardError, Internal, NotFound, StoreFailed, Unavailable
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.views import BlobChunk, BlobFetched, BlobManifest, BlobStored
@@ -31,6 +32,7 @@ log = logging.getLogger("gpuyard.blobs")
 FOLDER: Final = "blobs"
 THREADS: Final = 2
 WINDOW: Final = 4
+TIDY_SECONDS: Final = 3600.0
 FIRST_PAUSE: Final = 0.2
 LAST_PAUSE: Final = 10.0
 
@@ -46,6 +48,10 @@ class Again(Message, frozen=True, kw_only=True):
     """Try to fetch this blob again. From: the store's own timer. Repeat: harmless."""
 
     blob: str
+
+
+class TidyUp(Message, frozen=True, kw_only=True):
+    """Ask which blobs are still wanted. From: the store's own timer. Repeat: harmless."""
 
 
 @dataclass
@@ -72,6 +78,8 @@ class BlobStore(Actor):
 
     def started(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        if self._source is None:
+            self.inbox.after(TIDY_SECONDS, TidyUp())
 
     def stopped(self) -> None:
         self._threads.shutdown(cancel_futures=True)
@@ -90,6 +98,8 @@ class BlobStore(Actor):
                 return self._fetch(blob, reply)
             case KeepBlobs(blobs=blobs):
                 return self._work(reply, lambda: self._files.keep(blobs))
+            case TidyUp():
+                return self._tidy_up()
             case Done(then=then, reply=done):
                 return then(done)
             case Again(blob=blob):
@@ -117,6 +127,17 @@ class BlobStore(Actor):
     def _manifest(self, blob: str) -> BlobManifest:
         size, pieces = self._files.pieces(blob)
         return BlobManifest(size=size, chunks=pieces)
+
+    def _tidy_up(self) -> None:
+        """What no stored job names is not wanted any more: a job that was deleted is not tried again."""
+        self.inbox.after(TIDY_SECONDS, TidyUp())
+        ref = self.actor_ref
+
+        def listed(reply: Reply) -> None:
+            if reply.exception() is None:
+                _tell(ref, KeepBlobs(blobs=tuple(reply.result())))
+
+        self.context.ref(names.HISTORY).ask(ListBlobs()).add_done_callback(listed)
 
     # --- fetching ---
 
@@ -150,7 +171,7 @@ class BlobStore(Actor):
 
     def _ask_pieces(self, fetch: Fetch) -> None:
         assert self._source is not None and fetch.arriving is not None
-        if not fetch.arriving.missing:
+        if not fetch.arriving.missing and not fetch.asked:
             self._then(self._threads.submit(_guarded, fetch.arriving.finish), fetch, self._finished)
             return
         for index in sorted(fetch.arriving.missing - fetch.asked)[: WINDOW - len(fetch.asked)]:

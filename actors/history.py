@@ -22,6 +22,7 @@ from gpuyard.actors.model.commands import (
     GetUsage,
     ListApprovals,
     ListAudit,
+    ListBlobs,
     ListJobs,
     Ready,
 )
@@ -70,6 +71,8 @@ class History(Actor):
                 return self._reader.past_submits(message.limit)
             case GetCloudCost():
                 return self._reader.cloud_costs(message)
+            case ListBlobs():
+                return self._reader.blobs()
             case Ready():
                 return True
             case _:

@@ -27,6 +27,8 @@ log = logging.getLogger("gpuyard.worker")
 LINES, TIMES = 1_000, 4
 # The longest pause between two looks at what is due: timers do not count the time that a host sleeps.
 LONGEST_PAUSE = 5.0
+# Files that were brought along are looked through so often, in seconds.
+TIDY_SECONDS = 3600.0
 
 HASTY = (c.SendHeartbeat, c.RenewLeases)
 
@@ -63,6 +65,7 @@ class WorkerAgent(Actor):
         self._waiting: deque[Waiting] = deque()
         self._lines = 0
         self._due = float("inf")  # of the next Tick, monotonic
+        self._tidied_at = self.clock.monotonic()
         self._up = False
         self._gpus: int | None = None
         self._refused = ""
@@ -106,6 +109,7 @@ class WorkerAgent(Actor):
             case Tick():
                 self._due = float("inf")
                 agent.tick(now, out)
+                self._tidy(agent, now)
             case Sync():
                 agent.synced(message, now, out)
                 self._say_refused(agent)
@@ -166,6 +170,11 @@ class WorkerAgent(Actor):
             short = self._agent.shortened()
             if kept.lines >= TIMES * len(short):
                 self.context.ref(names.JOURNAL).tell(c.ShortenJournal(entries=tuple(short)))
+
+    def _tidy(self, agent: Agent, now: Now) -> None:
+        if now.monotonic - self._tidied_at >= TIDY_SECONDS:
+            self._tidied_at = now.monotonic
+            self.context.ref(names.BLOBS).tell(c.KeepBlobs(blobs=agent.blobs()))
 
     def _send(self, tells: list[tuple[str, Message]]) -> None:
         for to, message in tells:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from gpuyard import __version__
+from gpuyard.actors.blob_store import BlobStore
 from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.cloud_dispatcher import CloudDispatcher
 from gpuyard.actors.gpu.choose import choose
@@ -67,6 +68,7 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
         Child(names.PEOPLE, People),
         Child(names.HISTORY, History, lambda: (database,)),
         Child(names.LOGS, LogReader, lambda: (data,)),
+        Child(names.BLOBS, BlobStore, lambda: (data,)),
         *fleet_wiring.children(settings),
         Child(names.CLOUD, CloudDispatcher, lambda: (cloud,)),
         Child(names.LINK, Link, lambda: (data / SOCKETS, made[0].restarts)),

@@ -32,7 +32,7 @@ from gpuyard.actors.model.views import (
     TimelineSpan,
     UsageSums,
 )
-from gpuyard.actors.store import approvals, audit, costs, pages, timeline, usage
+from gpuyard.actors.store import approvals, audit, costs, pages, reads, timeline, usage
 from gpuyard.actors.store.faults import CURE, FAULTS, refused
 from gpuyard.actors.store.soundness import connect_read_only
 
@@ -97,6 +97,9 @@ class Reader:
 
     def cloud_costs(self, query: GetCloudCost) -> list[CloudCost]:
         return self._ask(lambda connection: costs.cloud_costs(connection, query))
+
+    def blobs(self) -> list[str]:
+        return self._ask(reads.blobs)
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import msgspec
+
 from gpuyard.actors.model.approvals import Approval, ApprovalRule, Decision, RuleType
 from gpuyard.actors.model.attempt import Attempt
 from gpuyard.actors.model.clock import epoch, epoch_or_none, iso, utc_day
 from gpuyard.actors.model.commit import Hold, Snapshot, StoredKey
 from gpuyard.actors.model.job import Status
+from gpuyard.actors.model.sent_file import SentFile
 from gpuyard.actors.store import identity
 from gpuyard.actors.store.columns import ATTEMPT_COLUMNS, JOB_READ, attempt_from, from_json, job_from
 from gpuyard.actors.store.tables import LIVE_PHASES
@@ -54,6 +57,8 @@ NEXT_RULE: Final = (
     "SELECT 1 + max(coalesce((SELECT max(id) FROM approval_rule), 0), coalesce((SELECT max(rule_id) FROM approval), 0))"
 )
 NEXT_APPROVAL: Final = "SELECT 1 + coalesce(max(id), 0) FROM approval"
+# Few jobs bring files along; the text is looked at because they stand deep in it.
+WITH_FILES: Final = """SELECT spec FROM job_spec WHERE spec LIKE '%"files":{%'"""
 DAY: Final = 86_400.0
 
 
@@ -170,3 +175,15 @@ def approval_from(row: tuple[Any, ...]) -> Approval:
         decided_at=epoch_or_none(decided),
         decision_reason=why,
     )
+
+
+def blobs(connection: sqlite3.Connection) -> list[str]:
+    """The content that stored jobs brought along, each once."""
+    specs = (msgspec.json.decode(text, type=Files) for (text,) in connection.execute(WITH_FILES))
+    return sorted({file.blob for spec in specs for file in spec.files.values()})
+
+
+class Files(msgspec.Struct, frozen=True):
+    """Of a stored spec, the files."""
+
+    files: dict[str, SentFile] = {}

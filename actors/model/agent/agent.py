@@ -350,6 +350,11 @@ class Agent:
         """The server said `leave` (an ephemeral worker has done its job) and nothing is left to report."""
         return self._leave and not self._book.orders and not self._strays
 
+    def blobs(self) -> tuple[str, ...]:
+        """What its runs brought along: all other content may go."""
+        wants = [order.want for order in self._all() if order.want is not None]
+        return tuple({file.blob for want in wants for file in want.run.sent.values()})
+
     def shortened(self) -> list[Entry]:
         """The entries that say the same as the whole journal, for a new file in its place."""
         return self._book.shortened()

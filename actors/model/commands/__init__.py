@@ -27,6 +27,7 @@ from gpuyard.actors.model.commands.blobs import (
     FetchBlob as FetchBlob,
     GetManifest as GetManifest,
     KeepBlobs as KeepBlobs,
+    ListBlobs as ListBlobs,
     ReadChunk as ReadChunk,
     StoreFile as StoreFile,
 )
@@ -82,10 +83,12 @@ from gpuyard.actors.model.commands.people import (
     ListTeams as ListTeams,
     ListTokens as ListTokens,
     ListUsers as ListUsers,
+    LogIn as LogIn,
     MakeToken as MakeToken,
     RemoveTeam as RemoveTeam,
     RemoveUser as RemoveUser,
     RevokeToken as RevokeToken,
+    SetPassword as SetPassword,
     WatchPeople as WatchPeople,
 )
 from gpuyard.actors.model.commands.queue import (

@@ -50,3 +50,10 @@ class KeepBlobs(Message, frozen=True, kw_only=True):
     """All blobs but these (and young ones) may go. From: whoever knows the jobs. To: blobs. Repeat: harmless."""
 
     blobs: tuple[str, ...] = ()
+
+
+class ListBlobs(Message, frozen=True, kw_only=True):
+    """The blobs that stored jobs brought along. From: the server's blobs. To: History. Reply: list of their names.
+
+    Repeat: harmless.
+    """

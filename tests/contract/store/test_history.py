@@ -13,9 +13,20 @@ import pytest
 from gpuyard.actors.base import LocalRef, start
 from gpuyard.actors.history import History
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetEvents, GetJob, GetLastEvent, GetRunTimes, GetStats, ListJobs, Ready
+from gpuyard.actors.model.commands import (
+    GetEvents,
+    GetJob,
+    GetLastEvent,
+    GetRunTimes,
+    GetStats,
+    ListBlobs,
+    ListJobs,
+    Ready,
+)
 from gpuyard.actors.model.errors import NotFound, StoreFailed, Unsupported
+from gpuyard.actors.model.job import JobSpec
 from gpuyard.actors.model.message import Shutdown
+from gpuyard.actors.model.sent_file import SentFile
 from gpuyard.actors.store.soundness import connect_read_only
 from gpuyard.actors.store.wal import wal_path
 from tests.support import eventually
@@ -111,3 +122,12 @@ def test_history_cannot_write(store: Bench) -> None:
         pytest.raises(sqlite3.OperationalError, match="readonly"),
     ):
         connection.execute("DELETE FROM setting")
+
+
+def test_what_jobs_brought_along_is_known_as_long_as_they_are(store: Bench, history: LocalRef) -> None:
+    one, other = SentFile(blob="b1", size=1), SentFile(blob="b2", size=2, executable=True)
+    for number, files in ((1, {"train.py": one, "lib/go": other}), (2, {"again.py": one}), (3, {})):
+        spec = JobSpec(argv=("true",), files=files, metadata={"files": {"not": "one"}})
+        store.commit(1, number, *submitted(number, spec=spec))
+        store.durable(1, number)
+    assert history.ask(ListBlobs()).result(5) == ["b1", "b2"]

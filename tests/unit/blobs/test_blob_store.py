@@ -13,7 +13,7 @@ import pytest
 from gpuyard.actors.blob_store import BlobStore
 from gpuyard.actors.blobs.digest import PIECE
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import FetchBlob, GetManifest, KeepBlobs, ReadChunk, StoreFile
+from gpuyard.actors.model.commands import FetchBlob, GetManifest, KeepBlobs, ListBlobs, ReadChunk, StoreFile
 from gpuyard.actors.model.errors import (
     Busy,
     GpuyardError,
@@ -220,3 +220,18 @@ def test_a_heartbeat_does_not_wait_behind_a_file(tmp_path: Path) -> None:
             server.answer(eventually(lambda n=n: [s for s in server.said("w1") if s.said.n == n])[0])
             eventually(lambda n=n: worker.syncs()[-1].n == n)
         release.set()
+
+
+def test_the_server_forgets_what_no_stored_job_brought_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuyard.actors.blob_store.TIDY_SECONDS", 0.05)
+    monkeypatch.setattr("gpuyard.actors.blobs.files.YOUNG_SECONDS", -1.0)
+    wanted: list[str] = []
+    with cast() as made:
+        made.start(BlobStore, names.BLOBS, tmp_path / "server")
+        for name in ("kept", "gone"):
+            (tmp_path / name).write_text(name)
+        wanted.append(stored(made, tmp_path / "kept").blob)
+        gone = stored(made, tmp_path / "gone").blob
+        made.play(names.HISTORY, {ListBlobs: lambda _: wanted})
+        eventually(lambda: not (tmp_path / "server" / "blobs" / gone).exists())
+        assert (tmp_path / "server" / "blobs" / wanted[0]).read_text() == "kept"
