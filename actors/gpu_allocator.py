@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 from gpuyard.actors.base import Actor, Context, Reply
@@ -17,6 +19,7 @@ from gpuyard.actors.inbox import FdReady
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import (
     GetGpuFacts,
+    LookAtGpus,
     Ready,
     Record,
     SetGpuAside,
@@ -25,7 +28,7 @@ from gpuyard.actors.model.commands import (
     WatchStart,
 )
 from gpuyard.actors.model.errors import StoreFailed, Unavailable
-from gpuyard.actors.model.events import ForeignSeen, GpuEmptied, GpuFacts
+from gpuyard.actors.model.events import ForeignSeen, GpuEmptied, GpuFacts, GpusLooked
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.gpu_reading import Reading
 from gpuyard.actors.model.gpu_watch import GpuWatch, Observation
@@ -50,6 +53,7 @@ class LocalGPUAllocator(Actor):
         self._settings = settings or GpuSettings()
         self._scheduler = context.ref(names.SCHEDULER)
         self._watch = GpuWatch(self._settings, at_once=probe.at_once, asides=asides.load(self._settings.data_dir))
+        self._kept = deepcopy(self._watch.asides)
         # Starts from the clock, so that it also grows over a restart of this actor.
         self._revision = int(self.clock.monotonic() * 1000)
         self._watched = False
@@ -61,6 +65,8 @@ class LocalGPUAllocator(Actor):
         self._pending = False
         self._tried = False
         self._look = 0
+        # Runs that failed, and since when an answer is waited for.
+        self._asking: dict[int, float] = {}
 
     def started(self) -> None:
         if self._probe.fd is not None:
@@ -86,6 +92,8 @@ class LocalGPUAllocator(Actor):
                 self._probe.note(self._watch.running)
             case WatchRelease():
                 self._release(message)
+            case LookAtGpus(fence=fence):
+                self._look_at(fence)
             case SetGpuAside():
                 return self._set_aside(message)
             case GetGpuFacts():
@@ -130,10 +138,12 @@ class LocalGPUAllocator(Actor):
             log.info("GPUs answer again")
         self._observed_at, self._error, self._tried = began, None, True
         self._unreachable = reading.unreachable
+        self._keep_what_is_new()
         self._learn(seen.facts)
         # Facts first: a GPU that is emptied is handed out by them.
         self._tell_facts()
         self._tell_seen(seen)
+        self._answer(fence for fence, since in self._asking.items() if began >= since)
         self._probe.note(self._watch.running)
 
     def _failed(self, error: ProbeFailed) -> None:
@@ -143,12 +153,14 @@ class LocalGPUAllocator(Actor):
             log.warning("GPUs cannot be read: %s", error.detail)
             self._error = error.detail
             self._tell_facts()
+        self._answer(self._asking)
 
     def _schedule(self) -> None:
         """The next look: regular, or sooner for a release."""
         self._look += 1
         in_vain = self._pending or self._error is not None
-        pause = self._settings.poll if in_vain else min(self._settings.poll, self._watch.pause())
+        soon = 0.0 if self._asking else self._watch.pause()
+        pause = self._settings.poll if in_vain else min(self._settings.poll, soon)
         self.inbox.after(pause, Look(number=self._look))
 
     # --- what the Scheduler and the administrator say ---
@@ -162,10 +174,17 @@ class LocalGPUAllocator(Actor):
         else:
             self._read()
 
+    def _look_at(self, fence: int) -> None:
+        """Read at once, for a run that failed; where nothing can be read nobody waits for it."""
+        self._asking.setdefault(fence, self.clock.monotonic())
+        self._read()
+        if self._error is not None:
+            self._answer(self._asking)
+
     def _set_aside(self, message: SetGpuAside) -> bool:
         self._watch.set_aside(message.uuid, message.action)
         try:
-            asides.save(self._settings.data_dir, self._watch.asides)
+            self._keep()
         except OSError as error:
             raise StoreFailed(f"that GPU {message.uuid} is set aside could not be kept: {error}") from error
         line = audit_line(message.by, self.clock.now(), f"gpu_{message.action}", f"GPU {message.uuid}", message.cause)
@@ -173,6 +192,22 @@ class LocalGPUAllocator(Actor):
         self._learn(self._watch.facts(self._unreachable))
         self._tell_facts()
         return True
+
+    # --- what outlives a restart ---
+
+    def _keep(self) -> None:
+        asides.save(self._settings.data_dir, self._watch.asides)
+        self._kept = deepcopy(self._watch.asides)
+
+    def _keep_what_is_new(self) -> None:
+        """A fault that the driver tells only once."""
+        if self._watch.asides == self._kept:
+            return
+        try:
+            self._keep()
+        except OSError as error:
+            log.warning("the faults of GPUs cannot be kept, a restart would forget them: %s", str(error))
+            self._kept = deepcopy(self._watch.asides)
 
     # --- telling ---
 
@@ -201,6 +236,11 @@ class LocalGPUAllocator(Actor):
             at_once=self._probe.at_once,
             error=self._error,
         )
+
+    def _answer(self, fences: Iterable[int]) -> None:
+        for fence in tuple(fences):
+            del self._asking[fence]
+            self._scheduler.tell(GpusLooked(fence=fence))
 
     def _tell_seen(self, seen: Observation) -> None:
         for emptied in seen.emptied:

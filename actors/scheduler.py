@@ -160,6 +160,8 @@ class Scheduler(Actor):
                 return self._report(message, runs.exited)
             case e.GpuEmptied():
                 return self._report(message, runs.emptied)
+            case e.GpusLooked():
+                return self._report(message, runs.looked)
             case e.ForeignSeen():
                 return self._report(message, runs.foreign_seen)
             case e.OrphanSeen():

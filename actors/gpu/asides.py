@@ -1,4 +1,4 @@
-"""GPUs set aside by hand, kept in a small file beside the database, so that they stay so after a restart."""
+"""GPUs set aside by hand or by a fault, kept in a small file beside the database: they stay so after a restart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from gpuyard.actors import procfs
 from gpuyard.actors.model.gpu_card import Asides
 
 log = logging.getLogger("gpuyard.gpus")
@@ -15,15 +16,24 @@ FILE = "gpus.json"
 
 
 def load(folder: Path | None) -> Asides:
-    """What was kept; nothing when there is no file. A damaged one is reported and left where it is."""
-    if folder is None:
-        return Asides()
+    """What was kept; nothing when there is no file. A damaged one is reported and left where it is.
+
+    Xid faults of an earlier boot are gone with it.
+    """
+    boot = procfs.boot_id()
+    found = _read(folder / FILE) if folder is not None else Asides()
+    if found.boot_id != boot:
+        found.boot_id, found.xids = boot, {}
+    return found
+
+
+def _read(path: Path) -> Asides:
     try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=Asides)
+        return msgspec.json.decode(path.read_bytes(), type=Asides)
     except FileNotFoundError:
         return Asides()
     except (OSError, msgspec.MsgspecError) as error:
-        log.warning("%s cannot be read (%s): GPUs that were excluded by hand are not", folder / FILE, error)
+        log.warning("%s cannot be read (%s): GPUs that were excluded by hand are not", path, error)
         return Asides()
 
 

@@ -31,10 +31,13 @@ class WatchRules:
 
 
 class Asides(msgspec.Struct):
-    """What an administrator said about GPUs, by UUID: kept out (or in) by hand; uncorrected ECC errors cleared."""
+    """What must not be forgotten about GPUs, by UUID: kept out (or in) by hand; uncorrected ECC errors cleared; Xid
+    faults not yet cleared, which the driver tells only once. Those end with the boot `boot_id`, which resets a GPU."""
 
     by_hand: dict[str, bool] = {}
     ecc: dict[str, int] = {}
+    xids: dict[str, list[str]] = {}
+    boot_id: str = ""
 
 
 class Card:
@@ -50,7 +53,6 @@ class Card:
         self.use: Use = NOBODY
         self.held = False
         self.left_by: int | None = None
-        self._xids: list[str] = []
         self._idle: int | None = None
         self._accepted: int | None = None
 
@@ -61,15 +63,19 @@ class Card:
         self.read = read
         self.use = use_of(read, may_be_here) if read is not None else NOBODY
         self.last = read or self.last
+        if (self.last.ecc_uncorrected or 0) < self.asides.ecc.get(self.uuid, 0):
+            # The driver was loaded anew and counts from 0.
+            self.asides.ecc[self.uuid] = self.last.ecc_uncorrected or 0
 
     def take_xid(self, number: int) -> None:
         fault = xid_fault(number)
-        if fault and fault not in self._xids:
-            self._xids.append(fault)
+        known = self.asides.xids.get(self.uuid, [])
+        if fault and fault not in known:
+            self.asides.xids[self.uuid] = [*known, fault]
 
     def clear(self) -> None:
         """Take it as it now is: its faults are known, what lies in its memory is accepted."""
-        self._xids.clear()
+        self.asides.xids.pop(self.uuid, None)
         self.left_by = None
         self._accepted = self.use.rest
         if self.last.ecc_uncorrected:
@@ -150,7 +156,7 @@ class Card:
     def _faults(self) -> Iterator[str]:
         if self.last.error:
             yield self.last.error
-        yield from self._xids
+        yield from self.asides.xids.get(self.uuid, [])
         errors = (self.last.ecc_uncorrected or 0) - self.asides.ecc.get(self.uuid, 0)
         if errors > 0:
             yield f"{errors} uncorrected ECC error{'s' * (errors > 1)}"

@@ -9,7 +9,15 @@ import msgspec
 from gpuyard.actors.model import names, policy, usage
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase, is_worker
 from gpuyard.actors.model.cloud_remote import owner_of
-from gpuyard.actors.model.commands import ForgetRun, WantAgain, WantedComplete, WantStop, WatchRelease, WatchStart
+from gpuyard.actors.model.commands import (
+    ForgetRun,
+    LookAtGpus,
+    WantAgain,
+    WantedComplete,
+    WantStop,
+    WatchRelease,
+    WatchStart,
+)
 from gpuyard.actors.model.commit import UpdateJob
 from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
 from gpuyard.actors.model.events import (
@@ -20,6 +28,7 @@ from gpuyard.actors.model.events import (
     ForeignSeen,
     GpuEmptied,
     GpuFacts,
+    GpusLooked,
     OrphanSeen,
 )
 from gpuyard.actors.model.gpu import GpuFact
@@ -88,6 +97,11 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
         return
     job = yard.jobs[attempt.job_id]
     was_cancelled = job.cancel_requested
+    if not was_cancelled and _look_first(yard, attempt, event):
+        yard.suspects[event.fence] = event
+        out.tell(names.GPUS, LookAtGpus(fence=event.fence, cause=out.cause))
+        return
+    yard.suspects.pop(event.fence, None)
     event = event if was_cancelled else _blamed(yard, attempt, event)
     _end_attempt(yard, attempt, event, now, out)
     _end_job(yard, job, attempt, event, now, out)
@@ -114,18 +128,37 @@ def _forget(yard: Yard, fence: int, host: str, cause: str = "") -> ForgetRun:
     return ForgetRun(fence=fence, host=host, released=fence not in yard.attempts, cause=cause)
 
 
+def _look_first(yard: Yard, attempt: Attempt, event: AttemptExited) -> bool:
+    """May one of its GPUs have broken since they were last read? A keeper repeats an end: that is not waited for twice."""
+    if event.exit_class in BLAMELESS or not attempt.gpus or attempt.host != LOCAL_HOST or yard.ledger.at_once:
+        return False
+    return event.fence not in yard.suspects and not _faults(yard, attempt)
+
+
+def looked(yard: Yard, event: GpusLooked, now: Now, out: Outbox) -> None:
+    """The GPUs of a run that failed were read again: now its end is judged."""
+    suspect = yard.suspects.get(event.fence)
+    if suspect is not None:
+        exited(yard, suspect, now, out)
+
+
 def _blamed(yard: Yard, attempt: Attempt, event: AttemptExited) -> AttemptExited:
     """The same end, but the GPU's fault when one of its GPUs has one now: a GPU with a fault is not handed out, so it
     came while the run was on it. The exit code stays the program's."""
     if event.exit_class in BLAMELESS:
         return event
-    known = yard.ledger_of(attempt.host).facts
-    facts = [fact for gpu in attempt.gpus if (fact := known.get(gpu.uuid)) is not None]
-    faults = [f"GPU {fact.index}: {fact.fault or 'missing'}" for fact in facts if fact.fault or fact.missing]
+    faults = _faults(yard, attempt)
     if not faults:
         return event
     message = "; ".join([*faults, event.message] if event.message else faults)
     return msgspec.structs.replace(event, exit_class=GPU_FAULT, message=message)
+
+
+def _faults(yard: Yard, attempt: Attempt) -> list[str]:
+    """What is wrong with its GPUs now, in words."""
+    known = yard.ledger_of(attempt.host).facts
+    facts = [fact for gpu in attempt.gpus if (fact := known.get(gpu.uuid)) is not None]
+    return [f"GPU {fact.index}: {fact.fault or 'missing'}" for fact in facts if fact.fault or fact.missing]
 
 
 def _end_attempt(yard: Yard, attempt: Attempt, event: AttemptExited, now: Now, out: Outbox) -> None:

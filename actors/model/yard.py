@@ -33,6 +33,7 @@ from gpuyard.actors.model.commit import (
     UpdateAttempt,
     UpdateJob,
 )
+from gpuyard.actors.model.events import AttemptExited
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.hosts import Hosts
 from gpuyard.actors.model.ids import FENCE_BITS, make_fence
@@ -95,6 +96,8 @@ class Yard:
         self.processing_held = False
         self.held_since = 0.0
         self.last_ranked_at = 0.0
+        # Ends that may be the fault of a GPU, which is being looked at.
+        self.suspects: dict[int, AttemptExited] = {}
         self.timers: list[tuple[float, str]] = []
         self._calls: set[float] = set()
         self.gpu_idle_seconds = 0.0

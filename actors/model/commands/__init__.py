@@ -51,6 +51,7 @@ from gpuyard.actors.model.commands.fleet import (
 )
 from gpuyard.actors.model.commands.gpus import (
     GetGpuFacts as GetGpuFacts,
+    LookAtGpus as LookAtGpus,
     SetGpuAside as SetGpuAside,
     WatchGpus as WatchGpus,
     WatchRelease as WatchRelease,

@@ -47,6 +47,16 @@ class WatchStart(Message, frozen=True, kw_only=True):
     uuids: tuple[str, ...]
 
 
+class LookAtGpus(Message, frozen=True, kw_only=True):
+    """A run on real GPUs failed: read them now, since one of them may have broken. From: Scheduler.
+
+    To: LocalGPUAllocator. Answered by GpusLooked, behind facts of a reading that began after this. Repeat: by fence,
+    harmless.
+    """
+
+    fence: int
+
+
 class SetGpuAside(Message, frozen=True, kw_only=True):
     """Exclude or clear a GPU by hand (also lifts a quarantine). From: Frontend. To: LocalGPUAllocator. Reply: True.
 

@@ -6,7 +6,12 @@ from here.
 
 from gpuyard.actors.model.events.cloud import ProviderFacts as ProviderFacts
 from gpuyard.actors.model.events.fleet import PeerSaid as PeerSaid, WorkerFact as WorkerFact, WorkerFacts as WorkerFacts
-from gpuyard.actors.model.events.gpus import ForeignSeen as ForeignSeen, GpuEmptied as GpuEmptied, GpuFacts as GpuFacts
+from gpuyard.actors.model.events.gpus import (
+    ForeignSeen as ForeignSeen,
+    GpuEmptied as GpuEmptied,
+    GpuFacts as GpuFacts,
+    GpusLooked as GpusLooked,
+)
 from gpuyard.actors.model.events.journal import JournalKept as JournalKept, JournalLoaded as JournalLoaded
 from gpuyard.actors.model.events.peers import KeysWanted as KeysWanted, LinkChanged as LinkChanged
 from gpuyard.actors.model.events.runs import (

@@ -35,6 +35,15 @@ class GpuEmptied(Message, frozen=True, kw_only=True):
     host: str = LOCAL_HOST
 
 
+class GpusLooked(Message, frozen=True, kw_only=True):
+    """The GPUs were read after LookAtGpus, and the facts told; or they cannot be read. From: LocalGPUAllocator.
+
+    To: Scheduler. Repeat: harmless.
+    """
+
+    fence: int
+
+
 class ForeignSeen(Message, frozen=True, kw_only=True):
     """5 s after the start a foreign process uses a GPU of the run. From: LocalGPUAllocator. To: Scheduler."""
 

@@ -15,6 +15,8 @@ import pytest
 from gpuyard.actors.gpu.nvml_probe import NvmlProbe
 from gpuyard.actors.gpu.probe import ProbeFailed
 from gpuyard.actors.gpu.settings import GpuSettings
+from gpuyard.actors.model.commands import LookAtGpus
+from gpuyard.actors.model.events import GpuFacts, GpusLooked
 from tests.contract.gpu.benches import read
 from tests.contract.nvml.conftest import Watching
 from tests.fake_nvml import DRIVER_NOT_LOADED, GPU_IS_LOST, UNKNOWN, FakeGpu, Script
@@ -108,6 +110,34 @@ def test_an_xid_is_a_quarantine_until_it_is_cleared(script: Script, gpus: list[F
     assert allocator.fresh().gpus[1].usable
 
 
+def test_an_xid_is_remembered_over_a_restart_until_it_is_cleared(
+    script: Script, gpus: list[FakeGpu], watching: Watching
+) -> None:
+    """The driver tells it once, and to the first server only."""
+    allocator = watching()
+    allocator.last()
+    script.xid(gpus[1], 79)
+    allocator.until_gpu(gpus[1].uuid, lambda fact: fact.fault)
+    restarted = watching()
+    assert [fact.usable for fact in restarted.fresh().gpus] == [True, False, True]
+    assert restarted.last().gpus[1].fault == "Xid 79 (the GPU has fallen off the bus)"
+    restarted.set_aside(gpus[1].uuid, "clear")
+    assert restarted.fresh().gpus[1].usable
+    assert watching().last().gpus[1].usable
+
+
+def test_faults_that_cannot_be_kept_are_still_faults(
+    script: Script, gpus: list[FakeGpu], watching: Watching, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "gpus.json.new").mkdir()
+    allocator = watching()
+    allocator.last()
+    script.xid(gpus[1], 79)
+    allocator.until_gpu(gpus[1].uuid, lambda fact: fact.fault)
+    assert allocator.answers()
+    assert "a restart would forget them" in caplog.text
+
+
 def test_an_xid_of_a_program_is_nothing(script: Script, gpus: list[FakeGpu], watching: Watching) -> None:
     allocator = watching()
     allocator.last()
@@ -140,6 +170,47 @@ def test_uncorrected_ecc_errors_quarantine_until_cleared_also_over_a_restart(
     assert restarted.last().gpus[0].usable
     script.change(gpus[0], ecc=3)
     assert restarted.until_gpu(gpus[0].uuid, lambda fact: fact.fault).fault == "2 uncorrected ECC errors"
+
+
+def test_ecc_errors_count_anew_when_the_driver_does(script: Script, gpus: list[FakeGpu], watching: Watching) -> None:
+    allocator = watching()
+    allocator.last()
+    script.change(gpus[0], ecc=3)
+    allocator.until_gpu(gpus[0].uuid, lambda fact: fact.fault)
+    allocator.set_aside(gpus[0].uuid, "clear")
+    script.change(gpus[0], ecc=0)
+    assert allocator.fresh().gpus[0].usable
+    script.change(gpus[0], ecc=1)
+    assert allocator.until_gpu(gpus[0].uuid, lambda fact: fact.fault).fault == "1 uncorrected ECC error"
+
+
+def test_a_look_for_a_failed_run_shows_what_broke_since_the_last_reading(
+    script: Script, gpus: list[FakeGpu], watching: Watching
+) -> None:
+    allocator = watching(poll=3600)
+    allocator.last()
+    script.xid(gpus[1], 79)
+    allocator.tell(LookAtGpus(fence=7))
+    assert eventually(lambda: allocator.all_of(GpusLooked))[0].fence == 7
+    heard = [message for message in allocator.heard if isinstance(message, GpuFacts | GpusLooked)]
+    assert isinstance(heard[-2], GpuFacts) and heard[-2].gpus[1].fault, "the facts come first"
+    assert len(allocator.all_of(GpusLooked)) == 1
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_look_is_answered_also_when_the_driver_does_not(
+    script: Script, gpus: list[FakeGpu], watching: Watching, hangs: bool
+) -> None:
+    allocator = watching(timeout=0.5)
+    allocator.last()
+    if hangs:
+        script.hang("nvmlDeviceGetCount_v2")
+        eventually(script.is_hanging)
+    else:
+        script.crash("nvmlDeviceGetCount_v2")
+        allocator.until(lambda facts: facts.error)
+    allocator.tell(LookAtGpus(fence=7))
+    assert eventually(lambda: allocator.all_of(GpusLooked))
 
 
 @pytest.mark.parametrize("function", ["nvmlDeviceGetCount_v2", "nvmlDeviceGetUtilizationRates"])

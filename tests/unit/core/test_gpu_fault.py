@@ -9,6 +9,7 @@ import pytest
 
 from gpuyard.actors.model import policy
 from gpuyard.actors.model.attempt import Attempt
+from gpuyard.actors.model.commands import WantRun
 from tests.unit.core.world import World
 
 XID = "Xid 79 (the GPU has fallen off the bus)"
@@ -104,3 +105,87 @@ def test_a_cpu_job_has_no_gpu_to_blame() -> None:
     break_gpu(world, 0, fault=XID)
     world.end(job, "exit:1", 1)
     assert world.store.jobs[job].exit_class == "exit:1"
+
+
+# --- a GPU that broke since it was last read ---
+
+
+def break_unseen(world: World, index: int) -> None:
+    """The next reading will show it."""
+    world.facts[index] = msgspec.structs.replace(world.facts[index], fault=XID)
+
+
+def test_a_failing_end_is_judged_by_a_reading_that_began_after_it() -> None:
+    world = World(gpus=1, at_once=False)
+    job = world.job(1)
+    break_unseen(world, 0)
+    world.report_end(job, "exit:1", 1)
+    assert world.status(job) == "running", "it is not judged yet"
+    world.look()
+    assert last_attempt(world).exit_class == "gpu_fault"
+    assert world.status(job) == "pending"
+
+
+def test_a_sound_gpu_is_looked_at_once_and_the_end_stands() -> None:
+    world = World(gpus=1, at_once=False)
+    job = world.job(1)
+    world.report_end(job, "exit:1", 1)
+    assert len(world.to_look_at) == 1
+    world.look()
+    assert (world.store.jobs[job].status, world.store.jobs[job].exit_class) == ("failed", "exit:1")
+
+
+def test_a_driver_that_does_not_answer_delays_an_end_until_it_is_told_again() -> None:
+    """As the keeper does at each of its ticks."""
+    world = World(gpus=1, at_once=False)
+    job = world.job(1)
+    world.report_end(job, "exit:1", 1)
+    world.report_end(job, "exit:1", 1)
+    assert world.store.jobs[job].exit_class == "exit:1"
+    world.look()  # An answer that comes too late changes nothing.
+    assert world.store.jobs[job].exit_class == "exit:1"
+
+
+def test_a_cancel_while_the_gpu_is_looked_at_makes_it_cancelled() -> None:
+    world = World(gpus=1, at_once=False)
+    job = world.job(1)
+    break_unseen(world, 0)
+    world.report_end(job, "exit:1", 1)
+    world.cancel(job)
+    world.look()
+    assert (world.store.jobs[job].status, last_attempt(world).exit_class) == ("cancelled", "exit:1")
+
+
+def test_a_scheduler_that_forgot_asks_again() -> None:
+    world = World(gpus=1, at_once=False)
+    job = world.job(1)
+    run = world.live[world.fence(job)].run
+    world.report_end(job, "exit:1", 1)
+    world.live[world.fence(job)] = WantRun(run=run)
+    world.restart()
+    world.to_look_at.clear()
+    break_unseen(world, 0)
+    world.report_end(job, "exit:1", 1)
+    world.look()
+    assert last_attempt(world).exit_class == "gpu_fault"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "at_once", "exit_class"),
+    [(0, False, "exit:1"), (1, True, "exit:1"), (1, False, "completed"), (1, False, "timeout"), (1, False, "lost")],
+)
+def test_nobody_else_is_delayed(gpus: int, at_once: bool, exit_class: str) -> None:
+    world = World(gpus=1, at_once=at_once)
+    job = world.job(gpus)
+    world.report_end(job, exit_class, 0)
+    assert world.to_look_at == []
+    assert last_attempt(world).exit_class == exit_class
+
+
+def test_a_fault_that_is_known_already_needs_no_look() -> None:
+    world = World(gpus=1, at_once=False)
+    job = world.job(1)
+    break_gpu(world, 0, fault=XID)
+    world.report_end(job, "exit:1", 1)
+    assert world.to_look_at == []
+    assert last_attempt(world).exit_class == "gpu_fault"

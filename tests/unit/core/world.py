@@ -13,7 +13,7 @@ from gpuyard.actors.model import cancel, change, policy, runs, submit, windows
 from gpuyard.actors.model.approvals import Approval, ApprovalRule, Decision, RuleType
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt
 from gpuyard.actors.model.clock import ManualClock, epoch, epoch_or_none, utc_day
-from gpuyard.actors.model.commands import CancelJob, CancelJobs, SubmitJob, WantRun, WantStop, WatchRelease
+from gpuyard.actors.model.commands import CancelJob, CancelJobs, LookAtGpus, SubmitJob, WantRun, WantStop, WatchRelease
 from gpuyard.actors.model.commit import (
     AddUsage,
     CloseHolds,
@@ -30,7 +30,7 @@ from gpuyard.actors.model.commit import (
     UpdateAttempt,
     UpdateJob,
 )
-from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, GpuFacts, ProviderFacts
+from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, GpuFacts, GpusLooked, ProviderFacts
 from gpuyard.actors.model.gpu import GpuFact, GpuProcess
 from gpuyard.actors.model.job import ACTIVE, TERMINAL, Job, JobSpec, Target
 from gpuyard.actors.model.limits import Limits
@@ -171,6 +171,7 @@ class World:
         self.live: dict[int, WantRun] = {}
         self.stopping: set[int] = set()
         self.releasing: dict[int, tuple[str, ...]] = {}
+        self.to_look_at: list[int] = []
         self.providers = ProviderFacts(revision=1)
         self.yard = self._new_yard()
         self.tell_facts()
@@ -201,6 +202,8 @@ class World:
                     self.stopping.add(message.fence)
                 case WatchRelease():
                     self.releasing[message.fence] = message.uuids
+                case LookAtGpus():
+                    self.to_look_at.append(message.fence)
         assert self.yard.violations() == []
         return answer
 
@@ -317,10 +320,23 @@ class World:
 
     def end(self, job_id: str, exit_class: str = "completed", exit_code: int | None = 0) -> None:
         """The run of `job_id` ends; with `at_once` its GPUs are free in the same commit."""
+        self.report_end(job_id, exit_class, exit_code)
+        self.look()
+
+    def report_end(self, job_id: str, exit_class: str, exit_code: int | None) -> None:
+        """Its keeper says so; where the GPUs must be looked at first, nobody has done so yet."""
         fence = self.fence(job_id)
-        del self.live[fence]
+        self.live.pop(fence, None)
         event = AttemptExited(fence=fence, exit_class=exit_class, exit_code=exit_code, message=exit_class)
         self.do(lambda y, n, o: runs.exited(y, event, n, o))
+
+    def look(self) -> None:
+        """The allocator reads the GPUs that it was asked to look at."""
+        asked, self.to_look_at = self.to_look_at, []
+        for fence in asked:
+            self.tell_facts()
+            event = GpusLooked(fence=fence)
+            self.do(lambda y, n, o, event=event: runs.looked(y, event, n, o))
 
     def empty(self, fence: int) -> None:
         """The GPUs of an ended run are empty now."""

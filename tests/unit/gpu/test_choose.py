@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gpuyard.actors import procfs
 from gpuyard.actors.gpu import asides, choose
 from gpuyard.actors.gpu.none import NoProbe
 from gpuyard.actors.gpu.settings import GpuSettings
@@ -56,22 +57,30 @@ def test_the_server_does_not_load_pynvml() -> None:
     assert ran.stdout == "False\n"
 
 
+NOTHING = Asides(boot_id=procfs.boot_id())
+
+
 def test_what_was_set_aside_is_kept(tmp_path: Path) -> None:
-    assert asides.load(tmp_path) == Asides()
-    kept = Asides(by_hand={"GPU-a": True}, ecc={"GPU-b": 2})
+    assert asides.load(tmp_path) == NOTHING
+    kept = Asides(by_hand={"GPU-a": True}, ecc={"GPU-b": 2}, xids={"GPU-a": ["Xid 79"]}, boot_id=procfs.boot_id())
     asides.save(tmp_path, kept)
     assert asides.load(tmp_path) == kept
     assert [path.name for path in tmp_path.iterdir()] == ["gpus.json"]
 
 
+def test_a_reboot_resets_gpus_but_not_what_was_said_by_hand(tmp_path: Path) -> None:
+    asides.save(tmp_path, Asides(by_hand={"GPU-a": True}, xids={"GPU-a": ["Xid 79"]}, boot_id="an earlier one"))
+    assert asides.load(tmp_path) == Asides(by_hand={"GPU-a": True}, boot_id=procfs.boot_id())
+
+
 def test_without_a_folder_nothing_is_kept() -> None:
     asides.save(None, Asides(by_hand={"GPU-a": True}))
-    assert asides.load(None) == Asides()
+    assert asides.load(None) == NOTHING
 
 
 def test_a_damaged_file_is_reported_and_left_where_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "gpus.json").write_text("{")
     with caplog.at_level(logging.WARNING, "gpuyard.gpus"):
-        assert asides.load(tmp_path) == Asides()
+        assert asides.load(tmp_path) == NOTHING
     assert "gpus.json cannot be read" in caplog.text
     assert (tmp_path / "gpus.json").read_text() == "{"
