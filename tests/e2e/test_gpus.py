@@ -164,3 +164,22 @@ def test_simulated_gpus_show_the_load_of_runs_and_the_faults_that_a_file_injects
     assert any("4711" in reason["text"] for reason in reasons(server, waiting))
     (server.data / "gpu_faults.json").unlink()
     assert server.wait(waiting, "running")
+
+
+def test_a_run_that_dies_of_its_gpu_is_tried_again_and_the_gpu_is_out_also_after_a_restart(
+    server: Server, script: Script, tmp_path: Path
+) -> None:
+    """The Xid comes at the very end of the run: no reading has seen it by then."""
+    sound = script.path.read_text()
+    script.xid(script.gpus[0], 79)
+    broken = tmp_path / "broken"
+    broken.write_text(script.path.read_text())
+    script.path.write_text(sound)
+    job_id = server.submit("sh", "-c", 'mv "$0" "$1"; exit 134', str(broken), str(script.path))["job_id"]
+    first = eventually(lambda: [a for a in server.job(job_id)["attempts"] if a["ended_at"]], timeout=30)[0]
+    assert (first["exit_class"], first["exit_code"], first["gpus"]) == ("gpu_fault", 134, [0])
+    assert "Xid 79" in first["error"]
+    assert states(server)[0] == "quarantined"
+    assert server.stop() == 0
+    server.start()
+    eventually(lambda: states(server)[0] == "quarantined", timeout=30)
