@@ -12,7 +12,7 @@ import pytest
 from gpuyard.actors.gpu.settings import GpuSettings
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.ledger import FACTS_MAX_AGE
-from tests.gpu_real.conftest import Hog
+from tests.gpu.conftest import Hog
 from tests.support import eventually
 from tests.support_gpu import Allocator, by_uuid
 

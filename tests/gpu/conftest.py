@@ -1,6 +1,6 @@
 """Tests on a real NVIDIA GPU; all skip without one. They need nothing but the driver (no torch, no toolkit).
 
-Run them alone with `python -m pytest tests/gpu_real`, on a machine whose GPUs nobody else uses meanwhile.
+Run them alone with `python -m pytest tests/gpu`, on a machine whose GPUs nobody else uses meanwhile.
 """
 
 from __future__ import annotations
