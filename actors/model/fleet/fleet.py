@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import AllowKeys, ForgetRun, SendToPeer, WantedComplete, WantRun, WantStop
 from gpuyard.actors.model.events import PeerSaid
-from gpuyard.actors.model.fleet import keys, leases, syncs
+from gpuyard.actors.model.fleet import keys, leases, sane, syncs
 from gpuyard.actors.model.fleet.admission import Verdict, clone_audit, judge
 from gpuyard.actors.model.fleet.departed import Departed
 from gpuyard.actors.model.fleet.due import Due
@@ -62,6 +62,10 @@ class Fleet:
             return
         if abs(beat.protocol - PROTOCOL) > 1:
             self._refuse(said, f"version {beat.version}: the server speaks protocol {PROTOCOL} only", "version", out)
+            return
+        out_of_bounds = sane.wrong(beat)
+        if out_of_bounds:
+            self._refuse(said, f"a heartbeat that no worker sends: {out_of_bounds}", "malformed", out)
             return
         match judge(worker, beat, self.settings, self.complete, now.monotonic):
             case Verdict.STALE:
