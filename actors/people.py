@@ -11,12 +11,13 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import InvalidStateError
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pykka
 
+from gpuyard.actors import passwords
 from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.model import (
     accounts_teams as teams,
@@ -26,11 +27,14 @@ from gpuyard.actors.model import (
     names,
 )
 from gpuyard.actors.model.accounts import REGISTERS, TOKEN_PREFIX, Accounts, Change, accounts_from, credentials
-from gpuyard.actors.model.errors import GpuyardError, Unavailable
+from gpuyard.actors.model.errors import GpuyardError, Unavailable, WrongState
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.views import Credential, PeopleView
+from gpuyard.actors.passwords import Slowly
 
 log = logging.getLogger("gpuyard.people")
+
+T = TypeVar("T")
 
 # How long a question for news waits before it is answered that there are none.
 NEWS_SECONDS = 2.0
@@ -55,6 +59,25 @@ class NoNews(Message, frozen=True, kw_only=True):
     """A question for news has waited long enough. From: the actor's own timer. Repeat: harmless."""
 
     number: int
+
+
+class PasswordSeen(Message, frozen=True, kw_only=True):
+    """The thread of passwords is done with a piece of work. From: it. Repeat: harmless."""
+
+
+class KeepPassword(Message, frozen=True, kw_only=True):
+    """A password was hashed. From: the actor itself. Repeat: harmless."""
+
+    command: c.SetPassword
+    password_hash: str | None
+
+
+class OpenSession(Message, frozen=True, kw_only=True):
+    """Somebody showed the password of this user, whose hash was this. From: the actor itself. Repeat: another token."""
+
+    user_id: int
+    password_hash: str
+    address: str
 
 
 class NoteUse(Message, frozen=True, kw_only=True):
@@ -98,6 +121,8 @@ class People(Actor):
         self._loading: Reply | None = None
         self._writing: Writing | None = None
         self._queue: deque[tuple[Message, Reply | None]] = deque()
+        self._slowly = Slowly()
+        self._seen: deque[Callable[[], None]] = deque()
         self._watchers: dict[int, Reply] = {}
         self._watches = 0
 
@@ -109,6 +134,7 @@ class People(Actor):
         waiting = [reply for _, reply in self._queue] + [self._writing.reply if self._writing else None]
         for reply in [*waiting, *self._watchers.values()]:
             _decline(reply, gone)
+        self._slowly.close()
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
@@ -120,6 +146,12 @@ class People(Actor):
                 return teams.listed(self._known())
             case c.ListTokens():
                 return tokens.listed(self._known(), message, self.clock.now())
+            case c.SetPassword():
+                return self._set_password(message, reply)
+            case c.LogIn():
+                return self._log_in(message, reply)
+            case PasswordSeen():
+                return self._go_on()
             case Settle():
                 return self._settle()
             case NoNews():
@@ -138,9 +170,12 @@ class People(Actor):
         if not isinstance(message, CHANGES):
             return self.unsupported(message)
         self._known()
+        self._enqueue(message, reply)
+        return LATER
+
+    def _enqueue(self, message: Message, reply: Reply | None) -> None:
         self._queue.append((message, reply))
         self._next()
-        return LATER
 
     def _next(self) -> None:
         while self._queue and self._writing is None and self._loading is None:
@@ -177,8 +212,68 @@ class People(Actor):
                 return tokens.revoke(accounts, message, now)
             case NoteUse():
                 return tokens.note_use(accounts, message.used)
+            case KeepPassword():
+                return users.keep_password(accounts, message.command, message.password_hash, now)
+            case OpenSession():
+                return self._session(accounts, message, now)
             case _:
                 raise AssertionError(f"{type(message).__name__} is no change")
+
+    # --- passwords -------------------------------------------------------------------------------------------------
+
+    def _set_password(self, message: c.SetPassword, reply: Reply | None) -> Any:
+        users.check_password(self._known(), message)
+        password = message.password
+        if password is None:
+            self._enqueue(KeepPassword(command=message, password_hash=None, cause=message.cause), reply)
+            return LATER
+
+        def then(hashed: str) -> None:
+            self._enqueue(KeepPassword(command=message, password_hash=hashed, cause=message.cause), reply)
+
+        return self._in_time(lambda: passwords.hashed(password), then, reply)
+
+    def _log_in(self, message: c.LogIn, reply: Reply | None) -> Any:
+        accounts = self._known()
+        if accounts.single_user:
+            raise WrongState("there are no users yet, so nobody logs in: gpuyard users add NAME --level admin")
+        user = users.by_name(accounts, message.username)
+        stored = user.password_hash if user is not None else None
+
+        def then(fits: bool) -> None:
+            if not fits or user is None or stored is None:
+                log.warning("a log-in failed from %s", message.address or "an unknown address")
+                _answer(reply, None)
+                return
+            session = OpenSession(user_id=user.id, password_hash=stored, address=message.address, cause=message.cause)
+            self._enqueue(session, reply)
+
+        return self._in_time(lambda: passwords.fits(message.password, stored), then, reply)
+
+    def _session(self, accounts: Accounts, message: OpenSession, now: float) -> Change:
+        """A token, unless the user or the password changed since it was looked at."""
+        user = accounts.user(message.user_id)
+        if not user.is_active or user.password_hash != message.password_hash:
+            return Change(accounts, (), None)
+        return tokens.log_in(accounts, user, message.address, now, self._new_secret, message.cause)
+
+    def _in_time(self, work: Callable[[], T], then: Callable[[T], None], reply: Reply | None) -> Any:
+        """Do `work` on the thread of passwords, and `then` go on here. Raises Busy."""
+
+        def done(worked: Future[T]) -> None:
+            if worked.cancelled():
+                return
+            error = worked.exception()
+            self._seen.append(lambda: _decline(reply, error) if error is not None else then(worked.result()))
+            with suppress(pykka.ActorDeadError, GpuyardError):
+                self.actor_ref.tell(PasswordSeen())
+
+        self._slowly.do(work, done)
+        return LATER
+
+    def _go_on(self) -> None:
+        while self._seen:
+            self._seen.popleft()()
 
     # --- the store -------------------------------------------------------------------------------------------------
 
@@ -256,8 +351,7 @@ class People(Actor):
 
     def _watch(self, message: c.WatchPeople, reply: Reply | None) -> Any:
         if message.used and self._accounts is not None:
-            self._queue.append((NoteUse(used=message.used), None))
-            self._next()
+            self._enqueue(NoteUse(used=message.used), None)
         if reply is None:
             return None
         if self._accounts is not None and message.seen != self._revision:

@@ -48,6 +48,19 @@ class TokenCreated(TokenView, frozen=True, kw_only=True, tag="TokenCreated"):
     success: bool = True
 
 
+class LoggedIn(Answer, frozen=True, kw_only=True):
+    """The token itself is in a cookie that no script can read."""
+
+    username: str
+    token_id: int
+    expires_at: str | None
+    success: bool = True
+
+
+class Done(Answer, frozen=True, kw_only=True):
+    success: bool = True
+
+
 class UserGone(Answer, frozen=True, kw_only=True):
     id: int
     success: bool = True

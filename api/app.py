@@ -15,6 +15,7 @@ from gpuyard.api.deps import scopes_of, viewer_of
 from gpuyard.api.guard import Guard
 from gpuyard.api.hub import Hub
 from gpuyard.api.identity import Authenticator, OwnerOnLoopback
+from gpuyard.api.logins import LogIns
 from gpuyard.api.metrics import Timings
 from gpuyard.api.openapi import describe
 from gpuyard.api.permissions import RULES, Rule, check
@@ -49,6 +50,7 @@ def create_app(
     app.state.streams = Streams(settings.max_streams, settings.keepalive_seconds)
     app.state.timings = Timings()
     app.state.samples = Samples()
+    app.state.logins = LogIns()
     core.watch(app.state.hub)
     core.watch(app.state.timings)
     for router in routers:

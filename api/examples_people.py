@@ -71,6 +71,9 @@ PEOPLE: Final[dict[str, Any]] = {
     "remove_team": {"id": "vision", "success": True},
     "list_tokens": {"tokens": [TOKEN]},
     "create_token": TOKEN | {"token": SECRET, "success": True},
+    "log_in": {"username": "ann", "token_id": 9, "expires_at": "2026-11-22T14:05:00.000Z", "success": True},
+    "log_out": {"success": True},
+    "set_password": {"success": True},
     "read_audit": {"entries": [AUDIT], "before": "a17e812"},
     "revoke_token": TOKEN | {"live": False, "revoked_at": "2026-11-22T02:05:00.000Z"},
 }

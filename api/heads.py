@@ -35,6 +35,7 @@ READ = frozenset(
         b"transfer-encoding",
         b"authorization",
         b"x-api-key",
+        b"cookie",
     }
 )
 OWN_SITE = frozenset({b"same-origin", b"none"})

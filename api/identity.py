@@ -18,6 +18,8 @@ from gpuyard.api.known import KnownPeople
 from gpuyard.api.peer import Connection, UidOf
 from gpuyard.api.settings import LOOPBACK_NAMES
 
+COOKIE = "gpuyard_session"
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -40,11 +42,20 @@ class Caller:
 
     @property
     def credential(self) -> str:
-        """The token of `Authorization: Bearer` or `X-API-Key`, "" without one."""
+        """The token of `Authorization: Bearer`, `X-API-Key` or the page's cookie, "" without one."""
         scheme, _, token = self.head.one(b"authorization").partition(" ")
         if scheme.lower() == "bearer" and token:
             return token.strip()
-        return self.head.one(b"x-api-key")
+        return self.head.one(b"x-api-key") or self._cookie
+
+    @property
+    def _cookie(self) -> str:
+        """A page of another site can't use it: it is SameSite=Strict, and Origin and Sec-Fetch-Site were checked."""
+        for part in self.head.one(b"cookie").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == COOKIE:
+                return value
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

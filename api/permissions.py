@@ -112,6 +112,9 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/tokens"): Rule.ACCOUNT,
     ("DELETE", "/api/tokens/{token_id}"): Rule.ACCOUNT,
     ("GET", "/api/audit"): Rule.ADMIN,
+    ("PUT", "/api/users/{user_id}/password"): Rule.ACCOUNT,
+    ("POST", "/api/login"): Rule.PUBLIC,
+    ("POST", "/api/logout"): Rule.ACCOUNT,
     # configs
     ("GET", "/api/configs"): Rule.VIEWER,
     ("GET", "/api/configs/{name}"): Rule.VIEWER,

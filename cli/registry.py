@@ -51,6 +51,7 @@ USERS: Final = Family(
         "edit": Verb("users:edit", "Change a user's name or team."),
         "disable": Verb("users:disable", "Shut a user out."),
         "enable": Verb("users:enable", "Let a user in again."),
+        "set-password": Verb("users:set_password", "Set a password for the page's log-in."),
         "remove": Verb("users:remove", "Delete a user and its tokens."),
     },
 )

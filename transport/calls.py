@@ -97,6 +97,8 @@ PEOPLE: Calls = {
     c.ListTokens: list[v.TokenView],
     c.MakeToken: v.TokenMade,
     c.RevokeToken: v.TokenView,
+    c.SetPassword: bool,
+    c.LogIn: v.TokenMade | None,
 }
 
 BY_ACTOR: dict[str, Calls] = {

@@ -22,12 +22,14 @@ from gpuyard.actors.model.accounts import (
 )
 from gpuyard.actors.model.commands import ListTokens, MakeToken, RevokeToken
 from gpuyard.actors.model.errors import InvalidInput, NotAllowed, NotFound, WrongState
-from gpuyard.actors.model.people import Scope
+from gpuyard.actors.model.people import Scope, Viewer
 from gpuyard.actors.model.registers import DropRecord, RecordRow, audit_line
 from gpuyard.actors.model.views import TokenMade, TokenView
 
 MOST_LIVE: Final = 100  # of one user
 KEPT: Final = 90 * 86_400.0  # seconds that the row of a token is kept after its end
+LOG_IN: Final = "log-in"  # the name of a token that a log-in made
+SESSION: Final = 12 * 3_600.0  # seconds that a log-in lasts
 USE_WRITTEN: Final = 60.0  # seconds between two writes of a token's last use
 
 
@@ -52,8 +54,7 @@ def create(accounts: Accounts, command: MakeToken, now: float, new_secret: NewSe
     user = accounts.user(user_id)
     if command.expires_at is not None and command.expires_at <= now:
         raise InvalidInput("expires_at must lie in the future", field="expires_at")
-    if sum(token.is_live(now) for token in accounts.tokens_of(user.id)) >= MOST_LIVE:
-        raise WrongState(f"{user.username} has {MOST_LIVE} tokens already: revoke some first")
+    _require_room(accounts, user, now)
     made = make(
         accounts,
         user,
@@ -68,6 +69,15 @@ def create(accounts: Accounts, command: MakeToken, now: float, new_secret: NewSe
     line = audit_line(
         by, now, "token_made", _subject(token), command.cause, scopes=token.scopes, expires=token.expires_at
     )
+    return Change(made.accounts, (*made.rows, line), made.answer)
+
+
+def log_in(accounts: Accounts, user: User, address: str, now: float, new_secret: NewSecret, cause: str) -> Change:
+    """A token for whoever showed the password of `user`. Raises WrongState."""
+    _require_room(accounts, user, now)
+    made = make(accounts, user, now, new_secret, name=LOG_IN, expires_at=now + SESSION, created_by=user.id)
+    by = Viewer(user_id=user.id, username=user.username, level=user.level, address=address)
+    line = audit_line(by, now, "logged_in", _subject(made.answer.token), cause)
     return Change(made.accounts, (*made.rows, line), made.answer)
 
 
@@ -131,6 +141,11 @@ def note_use(accounts: Accounts, used: dict[int, float]) -> Change:
     if not changed:
         return Change(accounts)
     return Change(accounts.with_tokens(*changed), tuple(map(token_row, changed)))
+
+
+def _require_room(accounts: Accounts, user: User, now: float) -> None:
+    if sum(token.is_live(now) for token in accounts.tokens_of(user.id)) >= MOST_LIVE:
+        raise WrongState(f"{user.username} has {MOST_LIVE} tokens already: revoke some first")
 
 
 def _ended(token: Token, now: float) -> float:

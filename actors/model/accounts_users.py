@@ -18,12 +18,13 @@ from gpuyard.actors.model.accounts import (
     NewSecret,
     User,
     require_admin,
+    token_row,
     user_row,
     user_view,
 )
-from gpuyard.actors.model.accounts_tokens import make
-from gpuyard.actors.model.commands import AddUser, ChangeUser, ListUsers, RemoveUser
-from gpuyard.actors.model.errors import InvalidInput, NotAllowed, WrongState
+from gpuyard.actors.model.accounts_tokens import LOG_IN, make
+from gpuyard.actors.model.commands import AddUser, ChangeUser, ListUsers, RemoveUser, SetPassword
+from gpuyard.actors.model.errors import InvalidInput, NotAllowed, NotFound, WrongState
 from gpuyard.actors.model.people import LEVELS, Level
 from gpuyard.actors.model.registers import DropRecord, audit_line
 from gpuyard.actors.model.views import UserAdded, UserView
@@ -31,6 +32,7 @@ from gpuyard.actors.model.views import UserAdded, UserView
 USERNAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 OWNERS_ID: Final = 1
 MOST_USERS: Final = 10_000
+PASSWORD_LENGTH: Final = (12, 256)
 
 
 def listed(accounts: Accounts, question: ListUsers, now: float) -> list[UserView]:
@@ -108,6 +110,44 @@ def remove(accounts: Accounts, command: RemoveUser, now: float) -> Change:
     _require_admins(accounts, after, user, now)
     line = audit_line(command.by, now, "user_removed", subject(user), command.cause)
     return Change(after, (DropRecord(TOKEN, {"user_id": user.id}), user_row(gone), line))
+
+
+def by_name(accounts: Accounts, username: str) -> User | None:
+    """The user who may come in under this name, whatever its case."""
+    for user in accounts.users.values():
+        if user.is_active and user.username.casefold() == username.casefold():
+            return user
+    return None
+
+
+def check_password(accounts: Accounts, command: SetPassword) -> None:
+    """May this password be set? Raises NotFound (also for others than oneself and admins), InvalidInput."""
+    by = command.by
+    if by.user_id != command.user_id and not by.is_admin:
+        raise NotFound(f"there is no user {command.user_id}", user_id=command.user_id)
+    user = accounts.user(command.user_id)
+    if command.password is None:
+        return
+    low, high = PASSWORD_LENGTH
+    if not low <= len(command.password) <= high:
+        raise InvalidInput(f"password must have {low} to {high} characters", field="password")
+    if user.username.casefold() in command.password.casefold():
+        raise InvalidInput("password must not hold the username", field="password")
+
+
+def keep_password(accounts: Accounts, command: SetPassword, password_hash: str | None, now: float) -> Change:
+    """Who logged in with the password of before is out, but for the one who changes it. Raises NotFound."""
+    user = accounts.user(command.user_id)
+    changed = msgspec.structs.replace(user, password_hash=password_hash)
+    ended = [
+        msgspec.structs.replace(token, revoked_at=now)
+        for token in accounts.tokens_of(user.id)
+        if token.name == LOG_IN and token.is_live(now) and token.id != command.by.token_id
+    ]
+    action = "password_removed" if password_hash is None else "password_set"
+    line = audit_line(command.by, now, action, subject(user), command.cause)
+    after = accounts.with_users(changed).with_tokens(*ended)
+    return Change(after, (user_row(changed), *map(token_row, ended), line))
 
 
 def subject(user: User) -> str:

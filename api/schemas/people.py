@@ -41,6 +41,10 @@ Username = Annotated[
 TeamId = Annotated[str, _matching(TEAM_ID, "must be 1 to 64 small letters, digits, dashes and underscores")]
 
 
+# Bounded before it is hashed; how long a new one must be is a rule of accounts.
+Password = Annotated[str, rule(lambda value: bounds.text(value, 256, controls=True), str)]
+
+
 class NewUserBody(Strict):
     """The first user must be an admin, and ends single-user mode."""
 
@@ -69,6 +73,23 @@ class UserBody(Strict):
             if getattr(self, name) is None:
                 raise PydanticCustomError("not_allowed", "{name} must not be null", {"name": name})
         return self
+
+
+class PasswordBody(Strict):
+    """12 to 256 characters; null takes the password away."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse battery staple"}]})
+
+    password: Password | None
+
+
+class LogInBody(Strict):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"username": "ann", "password": "correct horse battery staple"}]}
+    )
+
+    username: Annotated[str, Field(min_length=1, max_length=64)]
+    password: Password
 
 
 class NewTeamBody(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from gpuyard.cli.options import client_options, output_options, yes_option
 from gpuyard.cli.output import Output, emit_list
 from gpuyard.cli.people import find_user, save_option, show_token, user_argument
 from gpuyard.cli.tables import Cell, Column, Table
-from gpuyard.cli.terminal import confirm, say
+from gpuyard.cli.terminal import confirm, is_terminal, say
 from gpuyard.cli.text import clean, local_time
 
 LEVELS = ("viewer", "researcher", "lead", "admin")
@@ -93,6 +94,30 @@ def disable(client: Client, user: str) -> None:
 def enable(client: Client, user: str) -> None:
     """Let USER in again (admins)."""
     _change(client, user, {"disabled": False})
+
+
+@click.command("set-password")
+@click.argument("user", metavar="USER", required=False)
+@click.option("--none", "nothing", is_flag=True, help="Take the password away instead.")
+@client_options
+def set_password(client: Client, user: str | None, nothing: bool) -> None:
+    """Set your password for the page's log-in, or USER's (admins). It is asked for twice, or read from a pipe.
+
+    Log-ins with the one of before end. The command line and programs use tokens, never a password.
+    """
+    me = client.get("/api/users/me", what="the server does not say who you are")
+    whose = me["id"] if user is None else find_user(client, user)["id"]
+    password = None if nothing else _password()
+    what = "the password was not set"
+    client.request("PUT", f"/api/users/{whose}/password", body={"password": password}, what=what)
+    say("the password is taken away" if nothing else "the password is set")
+
+
+def _password() -> str:
+    """From a pipe, or typed unseen and typed again."""
+    if not is_terminal(sys.stdin):
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True))
 
 
 @click.command()

@@ -106,8 +106,11 @@ class Society:
 
 
 @contextmanager
-def society(folder: Path, rate_per_second: float = 1e6, rate_burst: int = 1_000_000) -> Iterator[Society]:
-    """A server with simulated GPUs, whose rates are as good as unlimited unless asked otherwise."""
+def society(
+    folder: Path, rate_per_second: float = 1e6, rate_burst: int = 1_000_000, settled: bool = True
+) -> Iterator[Society]:
+    """A server with simulated GPUs, whose rates are as good as unlimited unless asked otherwise; with its people, or
+    (not `settled`) with the owner alone."""
     configs = folder / "configs"
     configs.mkdir()
     (configs / f"{CONFIG}.toml").write_text('command = ["true"]\nnum_processes = 0\n')
@@ -125,7 +128,8 @@ def society(folder: Path, rate_per_second: float = 1e6, rate_burst: int = 1_000_
             web.start(Frontend, names.FRONTEND, listener, lambda: LinkClient(settings.data_dir / wiring.SOCKETS), api)
             made = Society(port, supervisor, folder)
             eventually(lambda: made.ask("GET", "/api/users/me").status == 200, timeout=30)
-            made.settle()
+            if settled:
+                made.settle()
             yield made
     finally:
         supervisor.shut_down()

@@ -20,7 +20,6 @@ from tests import leaks
 from tests.security.society import SCOPES, Society, society
 
 WHOSE = ("own", "other's", "nobody's")
-OWNED = ("job_id", "token_id")
 NO_TOKENS = (None, "gy_" + "A" * 43, "Basic", "x" * 300)
 # Parameters that are nobody's own: an id that does not exist.
 NOBODYS = {
@@ -35,8 +34,13 @@ NOBODYS = {
     "token_id": "999999",
 }
 # What a request needs so that it is the permission that decides, not a missing value.
-BODIES: dict[tuple[str, str], Any] = {("POST", "/api/queue/{job_id}/priority"): {"priority": 5}}
+BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/api/queue/{job_id}/priority"): {"priority": 5},
+    ("PUT", "/api/users/{user_id}/password"): {"password": None},
+}
 QUERIES = {("POST", "/api/queue/{job_id}/reject"): "?reason=why"}
+# They end the token that asks.
+ENDING = frozenset({("POST", "/api/logout")})
 # They take an ended job; all others are asked about one that waits.
 OF_ENDED = ("DELETE", "/retry")
 OF_JOBS = frozenset({Rule.SEE, Rule.ACT, Rule.CLEAR, Rule.LEAD})
@@ -63,7 +67,7 @@ def owned(route: Route) -> str | None:
     """The parameter of the route that is somebody's own, if it has one that its rule is about."""
     rule = RULES[route]
     for name in parameters(route[1]):
-        if (name == "job_id" and rule in OF_JOBS) or (name == "token_id" and rule is Rule.ACCOUNT):
+        if (name == "job_id" and rule in OF_JOBS) or (name in ("token_id", "user_id") and rule is Rule.ACCOUNT):
             return name
     return None
 
@@ -101,12 +105,22 @@ def address(people: Society, route: Route, who: str, whose: str) -> str:
 
 
 def thing(people: Society, route: Route, name: str, holder: str) -> str:
-    """A fresh job or token of `holder`."""
+    """A fresh job or token of `holder`, or `holder`."""
+    if name == "user_id":
+        return str(people.people[holder])
     if name == "token_id":
         made = people.must("POST", "/api/tokens", people.tokens[holder], {"name": "fresh"})
         return str(made["id"])
     ended = route[0] == "DELETE" or route[1].endswith(OF_ENDED)
     return people.ended_job(holder) if ended else people.waiting_job(holder)
+
+
+def token_of(people: Society, route: Route, who: str, scope: str) -> str:
+    """A token of `who` for `scope`, a fresh one where the route ends it."""
+    if route in ENDING:
+        body = {"scopes": list(SCOPES) if scope == "all" else [scope]}
+        return str(people.must("POST", "/api/tokens", people.tokens[who], body)["token"])
+    return people.tokens[who] if scope == "all" else people.tokens[who, scope]
 
 
 def cases(route: Route) -> Iterator[tuple[str, str, str]]:
@@ -137,7 +151,7 @@ def test_the_one_word_of_a_route_decides(people: Society, route: Route) -> None:
         needed = scope_of(method, rule)
         if scope != "all" and needed is not None and Scope(scope) is not needed:
             wanted = 403
-        token = people.tokens[who] if scope == "all" else people.tokens[who, scope]
+        token = token_of(people, route, who, scope)
         answer = people.ask(method, address(people, route, who, whose), token, body)
         told = (route, who, whose, scope, answer.status, answer.raw[:300])
         if wanted is not None:

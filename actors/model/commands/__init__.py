@@ -84,10 +84,12 @@ from gpuyard.actors.model.commands.people import (
     ListTeams as ListTeams,
     ListTokens as ListTokens,
     ListUsers as ListUsers,
+    LogIn as LogIn,
     MakeToken as MakeToken,
     RemoveTeam as RemoveTeam,
     RemoveUser as RemoveUser,
     RevokeToken as RevokeToken,
+    SetPassword as SetPassword,
     WatchPeople as WatchPeople,
 )
 from gpuyard.actors.model.commands.queue import (

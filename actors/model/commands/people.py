@@ -139,3 +139,33 @@ class RevokeToken(Message, frozen=True, kw_only=True):
 
     token_id: int
     by: Viewer = OWNER
+
+
+class SetPassword(Message, frozen=True, kw_only=True):
+    """Set the password for the page's log-in, one's own or (admins) of `user_id`; None takes it away.
+
+    Log-ins with the one of before end. From: Frontend. To: People. Reply: True. Errors: NotFound (also for others),
+    InvalidInput (too short, too long), Busy, StoreFailed. Repeat: harmless.
+    """
+
+    user_id: int
+    password: str | None
+    by: Viewer = OWNER
+
+    def __repr__(self) -> str:
+        return f"SetPassword(user_id={self.user_id})"
+
+
+class LogIn(Message, frozen=True, kw_only=True):
+    """Who knows a password gets a token for half a day. From: Frontend, which limits the rate. To: People.
+
+    Reply: TokenMade, or None when name and password do not belong together (which of them is wrong is not told).
+    Errors: WrongState (no users yet, too many tokens), Busy, StoreFailed. Repeat: a second token.
+    """
+
+    username: str
+    password: str
+    address: str = ""
+
+    def __repr__(self) -> str:
+        return f"LogIn(username={self.username!r})"

@@ -55,6 +55,9 @@ class TokenMade(View, frozen=True, kw_only=True):
     secret: str
     token: TokenView
 
+    def __repr__(self) -> str:
+        return f"TokenMade(token={self.token!r})"
+
 
 class UserAdded(View, frozen=True, kw_only=True):
     """The new user with its first token; `first`: single-user mode ended with it."""

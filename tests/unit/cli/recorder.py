@@ -49,7 +49,7 @@ class Recorder:
             def do(self) -> None:
                 recorder.handle(self)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = do
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

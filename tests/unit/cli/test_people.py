@@ -118,6 +118,17 @@ def test_removing_asks_first(gpuyard: Gpuyard, server: Recorder) -> None:
     assert server.of("DELETE", "/api/users/2")
 
 
+def test_a_password_is_read_unseen_and_sent_in_a_body(gpuyard: Gpuyard, server: Recorder) -> None:
+    server.on("GET", "/api/users/me", Answer(ME))
+    server.on("PUT", "/api/users/2/password", Answer({"success": True}))
+    server.on("PUT", "/api/users/1/password", Answer({"success": True}))
+    done = gpuyard("users", "set-password", input="correct horse battery\n")
+    assert (done.exit_code, done.stdout, "horse" in done.stderr) == (0, "", False)
+    assert server.asked[-1].body == {"password": "correct horse battery"}
+    gpuyard("users", "set-password", "root", "--none")
+    assert (server.asked[-1].path, server.asked[-1].body) == ("/api/users/1/password", {"password": None})
+
+
 def test_teams(gpuyard: Gpuyard, server: Recorder) -> None:
     team = {"id": "vision", "name": "Vision", "created_at": "2026-11-20T09:00:00.000Z", "members": ["ann"]}
     server.on("GET", "/api/teams", Answer({"teams": [team]}))

@@ -1,0 +1,65 @@
+"""The page's log-in: a password once, then a cookie for half a day. Programs use tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from gpuyard.actors.model import names
+from gpuyard.actors.model.accounts_tokens import SESSION
+from gpuyard.actors.model.commands import LogIn, RevokeToken, SetPassword
+from gpuyard.actors.model.errors import WrongState
+from gpuyard.actors.model.views import TokenMade
+from gpuyard.api.answers_people import Done, LoggedIn
+from gpuyard.api.deps import CoreDep, ViewerDep
+from gpuyard.api.documents import answer
+from gpuyard.api.errors import Unauthenticated
+from gpuyard.api.identity import COOKIE
+from gpuyard.api.responses import JsonResponse
+from gpuyard.api.schemas.people import LogInBody, PasswordBody
+
+router = APIRouter(prefix="/api", tags=["people"])
+
+
+@router.post("/login", operation_id="log_in", responses=answer("log_in", LoggedIn))
+async def log_in(core: CoreDep, request: Request, body: LogInBody) -> Response:
+    """Log in on the page: the answer's cookie is a token for 12 hours, which no script can read."""
+    address = request.client.host if request.client else ""
+    request.app.state.logins.take(address, body.username)
+    message = LogIn(username=body.username, password=body.password, address=address)
+    made: TokenMade | None = await core.ask(names.PEOPLE, message, timeout=30.0)
+    if made is None:
+        raise Unauthenticated("username and password do not belong together")
+    token = made.token
+    done = JsonResponse(LoggedIn(username=token.username, token_id=token.id, expires_at=token.expires_at))
+    _set_cookie(request, done, made.secret, int(SESSION))
+    return done
+
+
+@router.post("/logout", operation_id="log_out", responses=answer("log_out", Done))
+async def log_out(core: CoreDep, viewer: ViewerDep, request: Request) -> Response:
+    """Revoke the token that asks: this log-in has ended."""
+    if viewer.token_id is None:
+        raise WrongState("there are no users yet, so nobody is logged in")
+    await core.ask(names.PEOPLE, RevokeToken(token_id=viewer.token_id, by=viewer))
+    done = JsonResponse(Done())
+    _set_cookie(request, done, "", 0)
+    return done
+
+
+@router.put("/users/{user_id}/password", operation_id="set_password", responses=answer("set_password", Done))
+async def set_password(
+    core: CoreDep, viewer: ViewerDep, user_id: Annotated[int, Path(ge=1, le=2**63 - 1)], body: PasswordBody
+) -> Response:
+    """Set the password for the page's log-in, your own or (admins) anybody's. Log-ins with the one of before end."""
+    message = SetPassword(user_id=user_id, password=body.password, by=viewer)
+    await core.ask(names.PEOPLE, message, timeout=30.0)
+    return JsonResponse(Done())
+
+
+def _set_cookie(request: Request, response: Response, value: str, seconds: int) -> None:
+    response.set_cookie(
+        COOKIE, value, max_age=seconds, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
+    )
