@@ -28,7 +28,8 @@ class AnswersReady(Message, frozen=True, kw_only=True):
 
 
 class AnswerTray:
-    """Answers for peers, put in by any thread, taken out by the actor `ref`."""
+    """Answers for peers, put in by any thread, taken out by the actor `ref`: at AnswersReady, always, even when nothing
+    is there (who takes only what is there may leave the next answer unannounced), and whenever else it likes."""
 
     def __init__(self, ref: pykka.ActorRef[Any]) -> None:
         self._ref = ref
@@ -44,7 +45,7 @@ class AnswerTray:
         try:
             self._ref.tell(AnswersReady())
         except (pykka.ActorDeadError, GpuyardError):
-            # Dead: nobody is there to send it. Full: whatever is handled next sends it.
+            # Dead: nobody is there to send it. Full: whatever is taken next takes it too.
             self._announced = False
 
     def take(self, longest: int | None = None) -> Iterator[tuple[bytes, bytes]]:

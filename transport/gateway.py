@@ -72,8 +72,10 @@ class Gateway(PeerServer):
             case _:
                 return super()._handle(message, reply)
 
-    def _beats(self, route: bytes, session: ServerSession, said: Heartbeat, address: str) -> None:
-        self._workers.tell(PeerSaid(user_id=session.user_id, route=route, said=said, address=address, key=session.key))
+    def _beats(self, route: bytes, session: ServerSession, said: Heartbeat) -> None:
+        self._workers.tell(
+            PeerSaid(user_id=session.user_id, route=route, said=said, address=session.address, key=session.key)
+        )
 
     def _send_to(self, message: SendToPeer) -> None:
         session = self._sessions.get(message.route)

@@ -138,6 +138,7 @@ class ServerSession(_Machine):
         super().__init__(SERVER, State.NEW)
         self.key = key
         self.user_id = user_id
+        self.address = ""
         self.protocol = 0
         self.open_calls = 0
         self._purpose = purpose
