@@ -72,6 +72,7 @@ class Server:
         self.environ = {"GPUYARD_STOP_GRACE_SECONDS": "2", **environ}
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
+        self.token = ""  # Sent with every request that has no Authorization of its own.
         self.starts = 0
 
     # --- life ---
@@ -141,6 +142,8 @@ class Server:
         try:
             data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             sent = {"Content-Type": "application/json"} if data is not None else {}
+            if self.token:
+                sent["Authorization"] = f"Bearer {self.token}"
             connection.request(method, path, data, {**sent, **(headers or {})})
             return Answer(connection.getresponse())
         finally:

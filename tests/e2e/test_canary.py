@@ -1,0 +1,176 @@
+"""Tokens and passwords are canaries: wherever the server writes or says anything, none of them may be found.
+
+A real server and real command lines do everything that touches a secret; then its files, its database, its logs, its
+streams, its answers and all command lines of the machine are searched.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.conftest import MakeServer
+from tests.e2e.server import Answer, Server
+
+pytestmark = pytest.mark.e2e
+
+PASSWORDS = ("the first canary sings", "the second canary sings")
+STRAY = "gy_" + "canaryinthecoalmine" * 2
+SHOWING = ("/api/users", "/api/tokens")  # where a new token is shown, this once
+
+
+class Listener:
+    """Every answer of the server, but those whose very purpose is to show a token."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.heard: list[bytes] = []
+        self.secrets: list[str] = [*PASSWORDS, STRAY]
+
+    def ask(self, method: str, path: str, token: str = "", body: Any = None, **headers: str) -> Answer:
+        sent = {"Authorization": f"Bearer {token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        answer = self.server.request(method, path, body, sent)
+        shown = method == "POST" and path in SHOWING and answer.status == 200
+        if shown:
+            self.secrets.append(answer.body["token"])
+        else:
+            self.heard.append(answer.raw)
+            self.heard += [f"{k}: {v}".encode() for k, v in answer.headers.items() if k.lower() != "set-cookie"]
+        return answer
+
+    @contextmanager
+    def stream(self, token: str) -> Iterator[None]:
+        """Listen to all events meanwhile."""
+        parts = urlsplit(self.server.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+        connection.request("GET", "/api/events", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+
+        def listen() -> None:
+            while piece := answer.readline():
+                self.heard.append(piece)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield
+        finally:
+            assert self.server.process is not None
+            self.server.stop()  # ends the stream
+            thread.join(60)
+            connection.close()
+
+
+@contextmanager
+def command_lines() -> Iterator[list[bytes]]:
+    """Every command line of this machine that is seen meanwhile, but this test's own."""
+    seen: set[bytes] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdigit() and int(entry.name) != os.getpid():
+                    try:
+                        seen.add((entry / "cmdline").read_bytes())
+                    except OSError:
+                        continue
+
+    found: list[bytes] = []
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join(30)
+        found += seen
+
+
+def gpuyard(server: Server, config: Path, *words: str, typed: str = "", **environ: str) -> bytes:
+    """All that the command says."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GPUYARD_")}
+    env |= {"GPUYARD_SERVER": server.url, "XDG_CONFIG_HOME": str(config), **environ}
+    command = [sys.executable, "-m", "gpuyard", *words]
+    done = subprocess.run(command, input=typed.encode(), capture_output=True, env=env, timeout=100, check=False)
+    return done.stdout + done.stderr
+
+
+def test_no_secret_is_found_anywhere(make_server: MakeServer, tmp_path: Path) -> None:
+    # Somebody starts the server in a shell that holds a token of theirs: no run may inherit it.
+    server = make_server(GPUYARD_TOKEN=STRAY, GPUYARD_LOG_LEVEL="debug").start()
+    here = Listener(server)
+    first, second = PASSWORDS
+    with command_lines() as lines:
+        root = here.ask("POST", "/api/users", "", {"username": "root", "level": "admin"}).body["token"]
+        with here.stream(root):
+            ann = here.ask("POST", "/api/users", root, {"username": "ann", "level": "researcher"}).body
+            made = here.ask("POST", "/api/tokens", ann["token"], {"name": "ci", "scopes": ["read"]}).body
+            place = f"/api/users/{ann['id']}/password"
+            for token, body in (
+                (ann["token"], {"password": first}),
+                (root, {"password": second}),
+                (ann["token"], {"password": second, "pasword": first}),  # malformed in several ways
+                (ann["token"], {"password": [second]}),
+                (made["token"], {"password": second}),  # a scope that is not for it
+            ):
+                here.ask("PUT", place, token, body)
+            for username, password in (
+                ("ann", second),
+                ("ann", first),
+                (second, "x"),
+                (ann["token"], first),
+                ("ann", ""),
+            ):
+                answer = here.ask("POST", "/api/login", "", {"username": username, "password": password})
+                if answer.status == 200:
+                    here.secrets.append(answer.headers["Set-Cookie"].partition("=")[2].partition(";")[0])
+            for path, query in (
+                ("/api/queue", ""),
+                ("/api/users/me", f"?token={ann['token']}"),
+                (f"/api/jobs/{STRAY}", ""),
+            ):
+                here.ask("GET", path + query, ann["token"])
+                here.ask("GET", path, ann["token"] + "x")
+                here.ask("GET", path, X_API_Key=made["token"])
+            here.ask("POST", "/api/queue/submit", ann["token"], {"command": ["true"], "env": {"GPUYARD_TOKEN": "x"}})
+            job = here.ask("POST", "/api/queue/submit", ann["token"], {"command": ["env"], "num_processes": 0}).body
+            server.token = ann["token"]
+            server.wait(job["job_id"])
+            here.ask("GET", f"/api/jobs/{job['job_id']}/logs", ann["token"])
+            config, file = tmp_path / "config", tmp_path / "token"
+            file.write_text(ann["token"] + "\n")
+            file.chmod(0o600)
+            said = [
+                gpuyard(server, config, "whoami", GPUYARD_TOKEN=ann["token"]),
+                gpuyard(server, config, "jobs", "list", "--token-file", str(file)),
+                gpuyard(server, config, "login", typed=ann["token"] + "\n"),
+                gpuyard(server, config, "users", "set-password", typed=second + "\n"),
+                gpuyard(server, config, "tokens", "create", "x", "--save", str(tmp_path / "saved")),
+                gpuyard(server, config, "whoami", GPUYARD_TOKEN="gy_wrong"),
+                gpuyard(server, config, "login", typed=f"{STRAY} {STRAY}\n"),
+            ]
+            here.secrets.append((tmp_path / "saved").read_text().strip())
+            for path in ("/api/users", "/api/tokens?all_users=true", "/api/audit?limit=1000", "/api/audit?format=csv"):
+                assert here.ask("GET", path, root).status == 200
+            for path in ("/metrics", "/openapi.json", "/api/system/status", "/api/users/me"):
+                here.ask("GET", path, root)
+            here.ask("DELETE", f"/api/tokens/{made['id']}", ann["token"])
+    assert len(here.secrets) >= 8 and len(set(here.secrets)) == len(here.secrets)
+    kept = {file: file.read_bytes() for file in server.folder.rglob("*") if file.is_file()}
+    assert any(file.name == "jobs.db" for file in kept) and any(file.name == "server.log" for file in kept)
+    for secret in map(str.encode, here.secrets):
+        assert not [file for file, data in kept.items() if secret in data], secret
+        assert not [piece for piece in here.heard if secret in piece], secret
+        assert not [line for line in lines if secret in line], secret
+        assert not [words for words in said if secret in words], secret
