@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpuyard.actors.model.hosts import Host
+from gpuyard.actors.model.hosts import Host, need_of
 from gpuyard.actors.model.job import Job, Target
 from gpuyard.actors.model.outbox import Now
-from gpuyard.actors.model.place_on_workers import need_of
 from gpuyard.actors.model.reserve import among
 from gpuyard.actors.model.shapes import Pool, may_go_to_worker, pool_of
 from gpuyard.actors.model.views import Forecast
@@ -42,7 +41,7 @@ def of_hosts(yard: Yard, job: Job, place: int, now: Now) -> Forecast | None:
     Who stands before it is taken to fit wherever it does, so among workers of many kinds it may start sooner than said.
     """
     need = need_of(job)
-    hosts = [host for host in yard.hosts.matching(need) if host.takes_work and host.fresh(now)]
+    hosts = [host for host in yard.hosts.matching(need).values() if host.takes_work and host.fresh(now)]
     places = [(len([g for g in host.ledger.known if g.usable]), _slots(host, need.gpus)) for host in hosts]
     running = [
         (n, yard.attempts[fence].job_id)
@@ -62,7 +61,7 @@ def of_hosts(yard: Yard, job: Job, place: int, now: Now) -> Forecast | None:
             return pool_of(other) is pool_of(job)
         if not may_go_to_worker(other) or other.spec.is_cpu is not job.spec.is_cpu:
             return False
-        return any(host.id in theirs for host in yard.hosts.matching(need_of(other)))
+        return not theirs.isdisjoint(yard.hosts.matching(need_of(other)))
 
     return Forecast(
         running=[_run(yard, yard.jobs[job_id], now) for _, job_id in running],

@@ -26,5 +26,5 @@ def hardware_of(yard: Yard, spec: JobSpec) -> tuple[str, ...]:
         names += [gpu.name for gpu in among(yard.ledger.known, tuple(spec.wanted_devices), spec.gpu_memory)]
     if spec.target in (Target.AUTO, Target.WORKER):
         need = Need(spec.num_processes, spec.gpu_memory, wanted(spec.worker_labels))
-        names += [gpu.name for host in yard.hosts.matching(need) for gpu in host.fact.facts]
+        names += [gpu.name for host in yard.hosts.matching(need).values() for gpu in host.fact.facts]
     return tuple(dict.fromkeys(name for name in names if name))

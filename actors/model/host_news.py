@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gpuyard.actors.model import policy
 from gpuyard.actors.model.events import WorkerFacts
-from gpuyard.actors.model.hosts import BUSY, IDLE, Host
+from gpuyard.actors.model.hosts import BUSY, IDLE, Host, need_of
 from gpuyard.actors.model.outbox import Now, Outbox
-from gpuyard.actors.model.place_on_workers import WORKERS_CHANGED
+from gpuyard.actors.model.shapes import WORKERS_CHANGED, Pool
 from gpuyard.actors.model.yard import Yard
 
 ONLINE = "online"
@@ -27,11 +27,19 @@ def workers_changed(yard: Yard, facts: WorkerFacts, now: Now, out: Outbox) -> No
     if not first:
         _tell_story(yard, learned.turned, learned.gone, now, out)
     if learned.reshaped:
-        yard.shapes.wake(WORKERS_CHANGED, now.wall)
+        _look_again(yard, now)
     if learned.arrived:
         policy.lift_hold(yard)
     if learned.arrived or learned.changed or learned.reshaped or freed:
         policy.start_what_may(yard, now, out)
+
+
+def _look_again(yard: Yard, now: Now) -> None:
+    """Other workers match than before: shapes that none matched may stand in their lanes, and the other way round."""
+    yard.shapes.wake(WORKERS_CHANGED, now.wall)
+    for job in yard.shapes.heads(Pool.WORKER):
+        if not yard.hosts.matching(need_of(job)):
+            yard.shapes.park(job, WORKERS_CHANGED)
 
 
 def _release(yard: Yard, host: Host, now: Now, out: Outbox) -> bool:

@@ -14,13 +14,14 @@ from gpuyard.actors.model.attempt import Attempt
 from gpuyard.actors.model.commit import Hold
 from gpuyard.actors.model.events import GpuFacts, WorkerFact, WorkerFacts
 from gpuyard.actors.model.gpu import GpuFact
+from gpuyard.actors.model.job import Job
 from gpuyard.actors.model.labels import Wanted
 from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.outbox import Now
 
 CONNECTING, IDLE, BUSY, DRAINING, OFFLINE = "connecting", "idle", "busy", "draining", "offline"
 AT_WORK: Final = frozenset({IDLE, BUSY})
-MATCHES_KEPT: Final = 4_096
+MATCHES_KEPT: Final = 16_384
 
 
 class Need(NamedTuple):
@@ -29,6 +30,10 @@ class Need(NamedTuple):
     gpus: int
     memory: int
     labels: Wanted
+
+
+def need_of(job: Job) -> Need:
+    return Need(job.spec.num_processes, job.spec.gpu_memory, labels.wanted(job.spec.worker_labels))
 
 
 class Host:
@@ -101,13 +106,18 @@ class Hosts:
 
     def __init__(self) -> None:
         self._hosts: dict[str, Host] = {}
-        self._open: dict[str, Host] = {}
-        self._matching: dict[Need, tuple[Host, ...]] = {}
+        # Those that may take one more GPU job now, or one more CPU job, if they are fresh.
+        self._with_gpus: dict[str, Host] = {}
+        self._with_cores: dict[str, Host] = {}
+        # What is reckoned from who there is and what they have, until that changes.
+        self._ordered: tuple[Host, ...] | None = None
+        self._matching: dict[Need, dict[str, Host]] = {}
+        self._largest: dict[int, int | None] = {}
         self.first_heard = False
         self.revision = -1
 
     def __len__(self) -> int:
-        return sum(host.known for host in self._hosts.values())
+        return len(self.all())
 
     def get(self, worker_id: str) -> Host:
         """The host of that id, from now on known by it."""
@@ -124,34 +134,53 @@ class Hosts:
         host = self._hosts.get(worker_id)
         return self.first_heard and (host is None or not host.known)
 
-    def all(self) -> list[Host]:
+    def all(self) -> tuple[Host, ...]:
         """Those that the registry knows, in order of registration."""
-        return sorted((host for host in self._hosts.values() if host.known), key=_order)
+        if self._ordered is None:
+            self._ordered = tuple(sorted((host for host in self._hosts.values() if host.known), key=_order))
+        return self._ordered
 
     def with_holds(self) -> list[Host]:
         return [host for host in self._hosts.values() if host.ledger.holds]
 
     @property
-    def open(self) -> Iterable[Host]:
-        """Those that may take one more job of some kind now, if they are fresh."""
-        return self._open.values()
+    def with_gpus(self) -> Iterable[Host]:
+        """Those with free GPUs that may take one more job."""
+        return self._with_gpus.values()
 
-    def is_open(self, host: Host) -> bool:
-        return host.id in self._open
+    def any_open(self, now: Now) -> bool:
+        """May any of them take anything at all?"""
+        return any(host.fresh(now) for some in (self._with_gpus, self._with_cores) for host in some.values())
 
-    def matching(self, need: Need) -> tuple[Host, ...]:
-        """Those that could ever run such a job: labels, GPUs and their memory; in order of registration."""
+    def candidates(self, need: Need) -> list[Host]:
+        """Those that match and may take one more job of this kind, if they are fresh and have enough free."""
+        some = self._with_gpus if need.gpus else self._with_cores
+        matching = self.matching(need)
+        if len(some) < len(matching):
+            return [host for id_, host in some.items() if id_ in matching]
+        return [host for id_, host in matching.items() if id_ in some]
+
+    def matching(self, need: Need) -> dict[str, Host]:
+        """Those that could ever run such a job: labels, GPUs and their memory; by id, in order of registration."""
         found = self._matching.get(need)
         if found is None:
             if len(self._matching) >= MATCHES_KEPT:
                 self._matching.clear()
-            found = tuple(
-                host
+            found = {
+                host.id: host
                 for host in self.all()
                 if host.fits(need.gpus, need.memory) and not labels.misses(need.labels, host.fact.labels)
-            )
+            }
             self._matching[need] = found
         return found
+
+    def largest(self, memory: int) -> int | None:
+        """The most GPUs of that memory that one worker has; None when the size of one is not known, or there is none."""
+        if memory not in self._largest:
+            sizes = [None if host.unmeasured else sum(s >= memory for s in host.sizes()) for host in self.all()]
+            known = [size for size in sizes if size is not None]
+            self._largest[memory] = max(known) if known and len(known) == len(sizes) else None
+        return self._largest[memory]
 
     # --- changes -----------------------------------------------------------------------------------------------
 
@@ -208,7 +237,7 @@ class Hosts:
                 self._look(host)
             self._drop_if_gone(host)
         if reshaped:
-            self._matching.clear()
+            self._forget_reckoned()
         return learned._replace(changed=changed, reshaped=reshaped)
 
     def _update(self, host: Host, fact: WorkerFact, revision: int) -> None:
@@ -226,17 +255,26 @@ class Hosts:
         host.ledger.learn(gpus)
         self._look(host)
 
+    def _forget_reckoned(self) -> None:
+        self._ordered = None
+        self._matching.clear()
+        self._largest.clear()
+
     def _look(self, host: Host) -> None:
-        """Is it open now?"""
-        if host.takes_work and (host.has_slot(0) or (host.ledger.free and host.has_slot(1))):
-            self._open[host.id] = host
-        else:
-            self._open.pop(host.id, None)
+        """What may it take now?"""
+        takes = host.takes_work
+        for some, may in (
+            (self._with_gpus, takes and bool(host.ledger.free) and host.has_slot(1)),
+            (self._with_cores, takes and host.has_slot(0)),
+        ):
+            if may:
+                some[host.id] = host
+            else:
+                some.pop(host.id, None)
 
     def _drop_if_gone(self, host: Host) -> None:
         if not host.known and not host.runs and not host.ledger.holds:
             self._hosts.pop(host.id, None)
-            self._open.pop(host.id, None)
 
 
 def _capacity(host: Host, now: Now) -> tuple[object, ...]:

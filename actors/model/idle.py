@@ -24,11 +24,11 @@ def _here(yard: Yard) -> int:
 
 
 def _there(yard: Yard, now: Now) -> int:
-    open_ = [] if "worker" in yard.paused else [h for h in yard.hosts.open if h.ledger.free and h.fresh(now)]
+    open_ = [] if "worker" in yard.paused else [host for host in yard.hosts.with_gpus if host.fresh(now)]
     if not open_:
         return 0
     needs = {_need(lane) for pool in POOLS for lane in yard.shapes.lanes(pool) if lane.remote and lane.need}
-    wanting = [(need, {host.id for host in yard.hosts.matching(need)}) for need in needs]
+    wanting = [(need, yard.hosts.matching(need)) for need in needs]
     return sum(
         len(host.ledger.free)
         for host in open_

@@ -11,13 +11,13 @@ waits for an H100 is not held up by the one that an A100 is kept for.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from gpuyard.actors.model.caps import over_user_gpus
 from gpuyard.actors.model.gpu import GpuFact
-from gpuyard.actors.model.hosts import Host, Need
+from gpuyard.actors.model.hosts import Host, Need, need_of
 from gpuyard.actors.model.job import Job
-from gpuyard.actors.model.labels import wanted
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.reserve import Reservation, ends_at
 from gpuyard.actors.model.shapes import Lane, Pool, may_go_to_worker
@@ -25,8 +25,6 @@ from gpuyard.actors.model.yard import Yard
 
 POOLS = (Pool.WORKER, Pool.GPU, Pool.CPU)
 BACKFILL_LOOK_AHEAD = 1_000
-WORKERS_CHANGED = ("workers", "")
-"""What a shape that no worker matches is parked under."""
 
 
 class Place(NamedTuple):
@@ -47,18 +45,14 @@ class Kept(NamedTuple):
 
 def best(yard: Yard, now: Now) -> Place | None:
     """The first job in order that a worker may have now, and which one."""
-    if not any(host.fresh(now) for host in yard.hosts.open):
+    if not yard.hosts.any_open(now):
         return None
-    kept = reservations(yard, now)
+    kept = Reservations(yard, now)
     found: Place | None = None
-    for pool, lane, job, _ in _heads(yard):
+    for lane, job, _ in _heads(yard):
         key = yard.rank_key(job, now)
-        if found is not None and found.key < key:
-            continue
-        if pool is Pool.WORKER and not yard.hosts.matching(_need(lane)):
-            yard.shapes.park(job, WORKERS_CHANGED)
-            continue
-        found = _place(yard, job, key, kept, now) or found
+        if (found is None or key < found.key) and _roomy(yard, _need(lane), now):
+            found = _place(yard, job, key, kept, now) or found
     return found or _backfill(yard, kept, now)
 
 
@@ -66,36 +60,38 @@ def place(yard: Yard, job: Job, now: Now) -> Place | None:
     """Where `job` would go this moment, as far as workers decide; it need not be in the yard yet."""
     if not may_go_to_worker(job) or "worker" in yard.paused:
         return None
-    return _place(yard, job, yard.rank_key(job, now), reservations(yard, now), now)
-
-
-def need_of(job: Job) -> Need:
-    return Need(job.spec.num_processes, job.spec.gpu_memory, wanted(job.spec.worker_labels))
+    return _place(yard, job, yard.rank_key(job, now), Reservations(yard, now), now)
 
 
 def _need(lane: Lane) -> Need:
     return Need(lane.need, lane.memory, lane.labels)
 
 
-def _heads(yard: Yard) -> Iterator[tuple[Pool, Lane, Job, float]]:
+def _heads(yard: Yard) -> Iterator[tuple[Lane, Job, float]]:
     """The oldest awake job of every lane whose jobs may go to a worker, and since when it is awake."""
     for pool in POOLS:
         for lane in yard.shapes.lanes(pool):
             head = yard.shapes.head(pool, lane) if lane.remote else None
-            while head is not None:
-                yield pool, lane, *head
-                after = yard.shapes.head(pool, lane)
-                # Whoever parked the head is shown the next one.
-                head = after if after is not None and after[0] is not head[0] else None
+            if head is not None:
+                yield lane, *head
 
 
-def _place(yard: Yard, job: Job, key: tuple[int, int], kept: list[Kept], now: Now) -> Place | None:
+def _roomy(yard: Yard, need: Need, now: Now) -> list[tuple[Host, list[GpuFact]]]:
+    """The workers that have room for such a job now, with their free GPUs, kept or not."""
+    found = []
+    for host in yard.hosts.candidates(need):
+        if host.fresh(now):
+            usable = host.usable(need.memory)
+            if len(usable) >= need.gpus:
+                found.append((host, usable))
+    return found
+
+
+def _place(yard: Yard, job: Job, key: tuple[int, int], kept: Reservations, now: Now) -> Place | None:
     need = need_of(job)
     found: tuple[tuple[bool, int, int, str], Host, list[GpuFact]] | None = None
-    for host in _candidates(yard, need):
-        if not host.fresh(now) or not host.has_slot(need.gpus):
-            continue
-        usable = _left_for(host, job, key, kept, now, need.memory)
+    for host, free in _roomy(yard, need, now):
+        usable = _left_for(host, free, job, key, kept, now)
         if len(usable) < need.gpus:
             continue
         rank = (bool(host.runs), len(usable) - need.gpus, host.fact.order, host.id)
@@ -104,24 +100,20 @@ def _place(yard: Yard, job: Job, key: tuple[int, int], kept: list[Kept], now: No
     return Place(key, job, found[1].id, found[2][: need.gpus]) if found is not None else None
 
 
-def _candidates(yard: Yard, need: Need) -> list[Host]:
-    """The open workers that match."""
-    matching = yard.hosts.matching(need)
-    return [host for host in matching if yard.hosts.is_open(host)]
-
-
-def _left_for(host: Host, job: Job, key: tuple[int, int], kept: list[Kept], now: Now, memory: int) -> list[GpuFact]:
-    """The free GPUs of a worker, less those that are kept for a job before this one."""
+def _left_for(
+    host: Host, free: list[GpuFact], job: Job, key: tuple[int, int], kept: Reservations, now: Now
+) -> list[GpuFact]:
+    """Of these free GPUs of a worker those that are not kept for a job before this one."""
     taken: frozenset[str] = frozenset()
-    for one in kept:
+    for one in kept.all if free else ():
         if one.host == host.id and one.reservation.binds(key) and not one.reservation.lets_backfill(job, now):
             taken = one.reservation.kept
-    return [gpu for gpu in host.usable(memory) if gpu.uuid not in taken]
+    return [gpu for gpu in free if gpu.uuid not in taken]
 
 
-def _backfill(yard: Yard, kept: list[Kept], now: Now) -> Place | None:
+def _backfill(yard: Yard, kept: Reservations, now: Now) -> Place | None:
     """The first job in order that ends, by its own time limit, before kept GPUs could be complete."""
-    complete = [one.reservation for one in kept if one.reservation.complete_at is not None]
+    complete = [one.reservation for one in kept.all if one.reservation.complete_at is not None]
     if not complete:
         return None
     waiting = [
@@ -140,26 +132,38 @@ def _backfill(yard: Yard, kept: list[Kept], now: Now) -> Place | None:
 # --- reservations ----------------------------------------------------------------------------------------------
 
 
+class Reservations:
+    """The reservations that stand on workers now; found when they are first asked for."""
+
+    def __init__(self, yard: Yard, now: Now) -> None:
+        self._yard, self._now = yard, now
+
+    @cached_property
+    def all(self) -> list[Kept]:
+        return reservations(self._yard, self._now)
+
+
 def reservations(yard: Yard, now: Now) -> list[Kept]:
     """The reservations that stand on workers now."""
     waited = []
-    for _, lane, job, awake_since in _heads(yard):
+    for lane, job, awake_since in _heads(yard):
         if lane.need == 0 or now.wall - max(job.ranked_at, awake_since) < yard.limits.reserve_after_seconds:
             continue
         if over_user_gpus(yard, job):
             continue  # it does not wait for GPUs alone
         need = _need(lane)
-        if not any(host.fresh(now) and len(host.usable(need.memory)) >= need.gpus for host in _candidates(yard, need)):
+        if not _roomy(yard, need, now):
             waited.append((yard.rank_key(job, now), job, need))
     found: list[Kept] = []
     served: set[str] = set()
     for key, job, need in sorted(waited, key=lambda one: one[0]):
         pool = yard.hosts.matching(need)
-        if served.isdisjoint(host.id for host in pool):
-            kept = _kept(yard, key, job, need, [host for host in pool if host.takes_work and host.fresh(now)], now)
+        if served.isdisjoint(pool):
+            at_work = [host for host in pool.values() if host.takes_work and host.fresh(now)]
+            kept = _kept(yard, key, job, need, at_work, now)
             if kept is not None:
                 found.append(kept)
-                served.update(host.id for host in pool)
+                served.update(pool)
     return found
 
 

@@ -57,6 +57,8 @@ class Shape(NamedTuple):
 
 Cause = tuple[str, str]
 """What a parked shape waits for: ("user", id), ("team", id) …"""
+WORKERS_CHANGED: Cause = ("workers", "")
+"""What a shape waits for that no worker matches."""
 
 
 def pool_of(job: Job) -> Pool:
@@ -172,6 +174,11 @@ class Shapes:
         self._lanes[pool].pop(lane, None)
         return None
 
+    def heads(self, pool: Pool) -> list[Job]:
+        """The oldest job of every awake shape of a pool."""
+        groups = [group for group in self._groups.values() if group.shape.pool is pool and group.cause is None]
+        return [job for group in groups if (job := group.head()) is not None]
+
     def jobs(self, pool: Pool) -> list[Job]:
         """Every awake job of a pool, by seq within its lane: for the bounded look-ahead of a reservation."""
         return [
@@ -182,8 +189,10 @@ class Shapes:
         ]
 
     def park(self, job: Job, cause: Cause) -> None:
-        """`job`'s shape cannot start until `cause` is woken."""
+        """`job`'s shape cannot start until `cause` is woken; one that is parked already stays where it is."""
         group = self._groups[shape_of(job)]
+        if group.cause is not None:
+            return
         group.cause = cause
         self._parked.setdefault(cause, set()).add(group.shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gpuyard.actors.model import explain, gpu_words, place_on_workers, policy, reviews, worker_reasons
+from gpuyard.actors.model import explain, gpu_words, place_on_workers, policy, reviews
 from gpuyard.actors.model.attempt import is_worker
 from gpuyard.actors.model.clouds import DEFAULT_PROVIDER, Clouds
 from gpuyard.actors.model.commands import RecallKey, SubmitJob, SubmitJobs
@@ -166,7 +166,7 @@ def _most_gpus(yard: Yard, spec: JobSpec) -> int | None:
     here = len(among(yard.ledger.known, (), spec.gpu_memory))
     if spec.target is Target.LOCAL or (spec.target is Target.AUTO and not len(yard.hosts)):
         return here
-    there = worker_reasons.largest(yard, spec.gpu_memory)
+    there = yard.hosts.largest(spec.gpu_memory)
     return there if there is None or spec.target is Target.WORKER else max(here, there)
 
 

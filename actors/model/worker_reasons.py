@@ -5,19 +5,21 @@ The same questions as in `place_on_workers` are asked, so a job without a reason
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpuyard.actors.model import gpu_words, labels
 from gpuyard.actors.model.clock import iso
-from gpuyard.actors.model.hosts import CONNECTING, DRAINING, OFFLINE, Host, Need
+from gpuyard.actors.model.hosts import CONNECTING, DRAINING, OFFLINE, Host, Need, need_of
 from gpuyard.actors.model.job import Job
 from gpuyard.actors.model.outbox import Now
-from gpuyard.actors.model.place_on_workers import Kept, need_of, place, reservations
+from gpuyard.actors.model.place_on_workers import Kept, place, reservations
 from gpuyard.actors.model.reasons import BLOCKING_SHOWN, Reason, ReasonCode
 from gpuyard.actors.model.yard import Yard
 
 WORKERS_SHOWN = 4
+WORKERS_LOOKED_AT = 8
 
 
 def why(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
@@ -25,9 +27,9 @@ def why(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
     if place(yard, job, now) is not None:
         return
     need = need_of(job)
-    fitting = yard.hosts.matching(need)
+    fitting = list(yard.hosts.matching(need).values())
     at_work = [host for host in fitting if host.takes_work and host.fresh(now)]
-    roomy = [host for host in at_work if host.has_slot(need.gpus) and len(host.usable(need.memory)) >= need.gpus]
+    roomy = [h for h in yard.hosts.candidates(need) if h.fresh(now) and len(h.usable(need.memory)) >= need.gpus]
     if not fitting:
         yield _too_big(yard, job) or _no_match(yard, job, need)
     elif not at_work:
@@ -38,16 +40,8 @@ def why(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
         yield _busy(yard, need, at_work)
 
 
-def largest(yard: Yard, memory: int) -> int | None:
-    """The most GPUs of that memory that one worker has; None when a worker's size is not known, or there is none."""
-    hosts = yard.hosts.all()
-    if not hosts or any(host.unmeasured for host in hosts):
-        return None
-    return max(sum(size >= memory for size in host.sizes()) for host in hosts)
-
-
 def _too_big(yard: Yard, job: Job) -> Reason | None:
-    most = largest(yard, job.spec.gpu_memory)
+    most = yard.hosts.largest(job.spec.gpu_memory)
     if most is None or job.spec.num_processes <= most:
         return None
     return Reason(
@@ -144,9 +138,10 @@ def _kept(yard: Yard, job: Job, roomy: Sequence[Host], now: Now) -> Reason:
 
 
 def _busy(yard: Yard, need: Need, at_work: Sequence[Host]) -> Reason:
-    shown = sorted(at_work, key=lambda host: -len(host.usable(need.memory)))[:WORKERS_SHOWN]
+    emptiest = heapq.nlargest(WORKERS_LOOKED_AT, at_work, key=lambda host: len(host.ledger.free))
+    shown = emptiest[:WORKERS_SHOWN]
     more = f"; {len(at_work) - len(shown)} more" if len(at_work) > len(shown) else ""
-    ways = [way for host in at_work if (way := _way_in(yard, host, need)) is not None]
+    ways = [way for host in emptiest if (way := _way_in(yard, host, need)) is not None]
     cancel = min(ways, key=len, default=())[:BLOCKING_SHOWN]
     unblock = f"gpuyard jobs cancel {' '.join(cancel)} && gpuyard queue process" if cancel else "gpuyard gpus"
     return Reason(

@@ -35,7 +35,7 @@ from gpuyard.actors.model.commit import (
 )
 from gpuyard.actors.model.events import AttemptExited
 from gpuyard.actors.model.gpu import GpuFact
-from gpuyard.actors.model.hosts import Hosts
+from gpuyard.actors.model.hosts import Hosts, need_of
 from gpuyard.actors.model.ids import FENCE_BITS, make_fence
 from gpuyard.actors.model.job import Job, JobEvent, Status
 from gpuyard.actors.model.ledger import Ledger
@@ -43,7 +43,7 @@ from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.order import QueueOrder
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
-from gpuyard.actors.model.shapes import Cause, Pool, Shapes, pool_of
+from gpuyard.actors.model.shapes import WORKERS_CHANGED, Cause, Pool, Shapes, pool_of
 from gpuyard.actors.model.windows import Watch, Window, is_open
 
 WAITS_KEPT = 100
@@ -312,6 +312,8 @@ class Yard:
         if job.spec.window is not None:
             self._watch(job.spec.window, now_wall)
         self.shapes.add(job, now_wall)
+        if pool_of(job) is Pool.WORKER and not self.hosts.matching(need_of(job)):
+            self.shapes.park(job, WORKERS_CHANGED)
 
     def _leave_line(self, job: Job) -> None:
         self.order.remove(job)
