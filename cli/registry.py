@@ -52,6 +52,7 @@ USERS: Final = Family(
         "disable": Verb("users:disable", "Shut a user out."),
         "enable": Verb("users:enable", "Let a user in again."),
         "set-password": Verb("users:set_password", "Set a password for the page's log-in."),
+        "rescue": Verb("users_rescue:rescue", "A new token for an admin who lost theirs."),
         "remove": Verb("users:remove", "Delete a user and its tokens."),
     },
 )

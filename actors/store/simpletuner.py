@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gpuyard.actors.model.accounts_users import OWNERS_ID
 from gpuyard.actors.model.clock import epoch
 from gpuyard.actors.model.commands import Commit
 from gpuyard.actors.model.commit import InsertJob
@@ -96,6 +97,9 @@ def _job(row: dict[str, Any], number: int, seq: int) -> Job | None:
         queued_at = epoch(row["queued_at"])
         cloud = row.get("job_type", "cloud") == "cloud"
         metadata = json.loads(row.get("metadata") or "{}")
+        metadata = metadata if isinstance(metadata, dict) else {"metadata": metadata}
+        if row.get("user_id") is not None:
+            metadata |= {"simpletuner_user_id": row["user_id"]}
         spec = JobSpec(
             config_name=row.get("config_name"),
             target=Target.CLOUD if cloud else Target.LOCAL,
@@ -103,14 +107,14 @@ def _job(row: dict[str, Any], number: int, seq: int) -> Job | None:
             num_processes=int(row.get("num_processes") or 1),
             estimated_cost=float(row.get("estimated_cost") or 0.0),
             max_attempts=int(row.get("max_attempts") or 3),
-            metadata=metadata if isinstance(metadata, dict) else {"metadata": metadata},
+            metadata=metadata,
         )
         if not JOB_ID.fullmatch(row["job_id"]):
             return None
         return Job(
             id=number,
             job_id=row["job_id"],
-            user_id=int(row.get("user_id") or 1),
+            user_id=OWNERS_ID,  # its users are not ours: their numbers mean other people here
             team_id=row.get("team_id"),
             spec=spec,
             seq=seq,

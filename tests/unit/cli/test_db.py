@@ -97,3 +97,16 @@ def test_import_simpletuner_says_what_it_took_and_what_not(folder: Path, gpuyard
     assert (done.exit_code, done.stdout) == (0, "1\n")
     assert "1 job not imported: not ended yet" in done.stderr
     assert gpuyard("db", "import-simpletuner", str(folder / "missing")).exit_code == 5
+
+
+def test_a_lost_administrator_is_rescued_in_the_stopped_servers_database(gpuyard: Gpuyard, database: Path) -> None:
+    from tests.support_people import town
+
+    assert gpuyard("users", "rescue").exit_code == 1, "there are no users"
+    with town(database.parent) as people:
+        people.add("root", "admin")
+        busy = gpuyard("users", "rescue")
+        assert (busy.exit_code, busy.stdout) == (1, "")
+    done = gpuyard("users", "rescue")
+    assert (done.exit_code, done.stdout[:3], len(done.stdout)) == (0, "gy_", 47)
+    assert gpuyard("users", "rescue", "nobody").exit_code == 5
