@@ -10,7 +10,9 @@ from typing import Final
 from gpuyard.actors.model import commands as c, events as e, names, views as v
 from gpuyard.transport.calls import Table
 
-OF_A_WORKER: Final = Table({names.AGENT: {}, names.KEEPER: {}, names.GPUS: {c.GetGpuFacts: e.GpuFacts}})
+OF_A_WORKER: Final = Table(
+    {names.AGENT: {}, names.KEEPER: {c.PurgeRuns: None}, names.GPUS: {c.GetGpuFacts: e.GpuFacts}}
+)
 OF_THE_SERVER: Final = Table({names.WORKERS: {}})
 BULK_OF_A_WORKER: Final = Table({names.LOGS: {c.ReadLog: v.LogChunk}})
 BULK_OF_THE_SERVER: Final = Table({names.BLOBS: {c.GetManifest: v.BlobManifest, c.ReadChunk: v.BlobChunk}})

@@ -15,6 +15,7 @@ from gpuyard.actors.model.commands import (
     ReleaseJob,
     SetLimits,
     SetPriority,
+    TellPeer,
 )
 from gpuyard.actors.model.commit import Deleted, DeleteFinished, DeleteJobRow, PutSetting
 from gpuyard.actors.model.errors import InvalidInput, NotAllowed, NotFound, WrongState
@@ -127,9 +128,18 @@ def deleted(yard: Yard, result: Deleted, out: Outbox, job_id: str | None = None)
         raise WrongState(f"job {job_id} has not ended: cancel it first")
     for status, number in result.by_status.items():
         yard.counts[status] -= number
-    if result.fences:
-        out.tell(names.KEEPER, PurgeRuns(fences=result.fences))
+    _purge(result, out)
     return JobsDeleted(job_ids=list(result.job_ids))
+
+
+def _purge(result: Deleted, out: Outbox) -> None:
+    """The folders and logs go, here and on workers; one that is not connected now keeps its own."""
+    here = tuple(fence for fence in result.fences if fence not in result.hosts)
+    if here:
+        out.tell(names.KEEPER, PurgeRuns(fences=here))
+    for host in sorted(set(result.hosts.values())):
+        there = tuple(fence for fence in result.fences if result.hosts.get(fence) == host)
+        out.tell(names.GATEWAY, TellPeer(user_id=host, to=names.KEEPER, message=PurgeRuns(fences=there)))
 
 
 def _waiting(yard: Yard, job_id: str, by: Viewer, verb: str) -> Job:

@@ -149,7 +149,8 @@ Row = (
 
 
 class Deleted(msgspec.Struct, frozen=True, tag=True):
-    """`by_status` counts the deleted jobs; `fences` are the runs whose folders may go.
+    """`by_status` counts the deleted jobs; `fences` are the runs whose folders may go, `hosts` says which of them were on
+    which worker.
 
     For DeleteJobRow: `found` tells that the job exists, `terminal` that it had ended and holds no GPU any more (else
     nothing was deleted).
@@ -158,6 +159,7 @@ class Deleted(msgspec.Struct, frozen=True, tag=True):
     job_ids: tuple[str, ...] = ()
     by_status: dict[str, int] = {}
     fences: tuple[int, ...] = ()
+    hosts: dict[int, str] = {}
     found: bool = True
     terminal: bool = True
 

@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from typing import Final
 
+from gpuyard.actors.model.attempt import is_worker
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commit import Deleted
 from gpuyard.actors.store.identity import Marks, raise_marks
@@ -55,14 +56,16 @@ def delete_finished(connection: sqlite3.Connection, before: float, limit: int | 
 def _delete(connection: sqlite3.Connection, doomed: list[tuple[int, str, str, int]]) -> Deleted:
     job_ids = tuple(row[1] for row in doomed)
     marks = f"({', '.join('?' * len(doomed))})"
-    found = connection.execute(f"SELECT fence FROM attempt WHERE job_id IN {marks} ORDER BY fence", job_ids).fetchall()
-    fences = tuple(fence for (fence,) in found)
+    which = f"SELECT fence, host FROM attempt WHERE job_id IN {marks} ORDER BY fence"
+    hosts = dict(connection.execute(which, job_ids).fetchall())
+    fences = tuple(hosts)
     raise_marks(
         connection,
         Marks(job=max(row[0] for row in doomed), seq=max(row[3] or 0 for row in doomed), fence=max(fences, default=0)),
     )
     connection.execute(f"DELETE FROM queue WHERE job_id IN {marks}", job_ids)
-    return Deleted(job_ids=job_ids, by_status=dict(Counter(row[2] for row in doomed)), fences=fences)
+    away = {fence: host for fence, host in hosts.items() if is_worker(host)}
+    return Deleted(job_ids=job_ids, by_status=dict(Counter(row[2] for row in doomed)), fences=fences, hosts=away)
 
 
 def _sum(parts: list[Deleted]) -> Deleted:
@@ -73,4 +76,5 @@ def _sum(parts: list[Deleted]) -> Deleted:
         job_ids=tuple(job_id for part in parts for job_id in part.job_ids),
         by_status=dict(counts),
         fences=tuple(fence for part in parts for fence in part.fences),
+        hosts={fence: host for part in parts for fence, host in part.hosts.items()},
     )

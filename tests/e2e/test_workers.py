@@ -85,6 +85,10 @@ def test_a_job_goes_to_the_worker_that_its_labels_name_and_is_seen_like_any_othe
     ended = fleet.server.wait(answer["job_id"])
     assert (ended["status"], ended["exit_class"]) == ("cancelled", "cancelled")
     box.wait_status("idle")
+    folder = box.data / "runs" / str(ended["attempts"][0]["fence"])
+    assert folder.is_dir()
+    assert fleet.server.request("DELETE", f"/api/jobs/{answer['job_id']}").status == 200
+    eventually(lambda: not folder.exists(), timeout=30, message="what it left on the worker stays there")
 
 
 def test_a_drained_worker_keeps_its_job_and_gets_no_other_until_it_is_undrained(fleet: Fleet) -> None:

@@ -72,7 +72,8 @@ class ForgetRun(Message, frozen=True, kw_only=True):
 
 
 class PurgeRuns(Message, frozen=True, kw_only=True):
-    """Delete the folders and logs of these ended runs. From: Scheduler. To: ProcessKeeper. Repeat: harmless."""
+    """Delete the folders and logs of these ended runs. From: Scheduler. To: ProcessKeeper, through the gateway that of a
+    worker. Repeat: harmless."""
 
     fences: tuple[int, ...]
 

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from gpuyard.actors.model import ask, change, explain, idle, policy, runs
-from gpuyard.actors.model.commands import GetPosition, GetStats, ProcessQueue, WantRun
+from gpuyard.actors.model import ask, change, explain, idle, names, policy, runs
+from gpuyard.actors.model.commands import GetPosition, GetStats, ProcessQueue, PurgeRuns, TellPeer, WantRun
+from gpuyard.actors.model.commit import Deleted
 from gpuyard.actors.model.estimate import forecast
 from gpuyard.actors.model.events import AttemptExited, GpuEmptied
 from gpuyard.actors.model.gpu import GpuState
 from gpuyard.actors.model.job import Target
+from gpuyard.actors.model.outbox import Outbox
 from gpuyard.actors.model.people import Level, Viewer
 from gpuyard.actors.model.reasons import Reason
 from gpuyard.actors.model.views import JobAccepted, JobRefused
@@ -563,3 +565,15 @@ def test_a_workers_gpus_that_stand_idle_while_a_job_could_use_them_are_counted()
         world.clock.advance(seconds)
         idle.note(world.yard, world.now())
     assert world.yard.gpu_idle_seconds == 50, "five that the held job could use, not the three of the other worker"
+
+
+def test_what_a_deleted_job_left_goes_here_and_on_the_workers_that_it_was_on() -> None:
+    world = FleetWorld()
+    out = Outbox()
+    result = Deleted(job_ids=("j",), by_status={"failed": 1}, fences=(1, 2, 3, 4), hosts={2: "box", 3: "ash", 4: "box"})
+    change.deleted(world.yard, result, out)
+    assert out.tells == [
+        (names.KEEPER, PurgeRuns(fences=(1,))),
+        (names.GATEWAY, TellPeer(user_id="ash", to=names.KEEPER, message=PurgeRuns(fences=(3,)))),
+        (names.GATEWAY, TellPeer(user_id="box", to=names.KEEPER, message=PurgeRuns(fences=(2, 4)))),
+    ]
