@@ -72,6 +72,7 @@ PEOPLE: Final[dict[str, Any]] = {
     "list_tokens": {"tokens": [TOKEN]},
     "create_token": TOKEN | {"token": SECRET, "success": True},
     "log_in": {"username": "ann", "token_id": 9, "expires_at": "2026-11-22T14:05:00.000Z", "success": True},
+    "log_in_by_token": {"username": "ann", "token_id": 9, "expires_at": "2026-11-22T14:05:00.000Z", "success": True},
     "log_out": {"success": True},
     "set_password": {"success": True},
     "read_audit": {"entries": [AUDIT], "before": "a17e812"},

@@ -12,6 +12,9 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
 
 from gpuyard.actors.model.errors import Busy, GpuyardError, Internal
 from gpuyard.api import bodies
@@ -110,6 +113,7 @@ class Guard:
             self._rates.take(identity.key)
         scope["state"]["viewer"] = identity.viewer
         scope["state"]["scopes"] = identity.scopes
+        scope["state"]["csrf"] = identity.csrf
 
 
 class _Exchange:
@@ -164,7 +168,8 @@ class _Exchange:
         self._closing = error.code == "malformed"
         if not self._all_read and error.code != "request_timeout":
             await self._drain()
-        await error_response(error, self.request_id)(self.scope, self._receive, self.send)
+        answer = _to_log_in(self.scope) if error.code == "unauthenticated" else None
+        await (answer or error_response(error, self.request_id))(self.scope, self._receive, self.send)
 
     async def _drain(self) -> None:
         seen = 0
@@ -174,3 +179,12 @@ class _Exchange:
                     seen += len((await self.receive()).get("body", b""))
         except TimeoutError:
             pass
+
+
+def _to_log_in(scope: Scope) -> Response | None:
+    """Whoever opens a page without being logged in is led there; programs get their 401."""
+    accepts = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+    if scope["method"] != "GET" or b"text/html" not in accepts or scope["path"].startswith(("/api/", "/ui/")):
+        return None
+    asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+    return Response(None, 303, {"Location": f"/login?{urlencode({'next': asked})}"})

@@ -36,6 +36,9 @@ READ = frozenset(
         b"authorization",
         b"x-api-key",
         b"cookie",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"x-csrf-token",
     }
 )
 OWN_SITE = frozenset({b"same-origin", b"none"})
@@ -108,7 +111,18 @@ class Head:
         self.host = match[1]
         return authority
 
+    def _opens_a_page(self) -> bool:
+        """Somebody follows a link to a page of ours, from a chat or a wiki: it changes nothing and runs in no frame."""
+        return (
+            self.scope["method"] == "GET"
+            and not self.scope["path"].startswith("/api/")
+            and self.values.get(b"sec-fetch-mode") == [b"navigate"]
+            and self.values.get(b"sec-fetch-dest") == [b"document"]
+        )
+
     def _check_site(self, authority: str, allowed: Iterable[str]) -> None:
+        if self._opens_a_page():
+            return
         for value in self.values.get(b"sec-fetch-site", ()):
             if value not in OWN_SITE:
                 raise CrossSite("requests from other web sites are refused (Sec-Fetch-Site)")

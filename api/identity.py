@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 import os
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import msgspec
 from gpuyard.actors.model.accounts import ALL_SCOPES, TOKEN_PREFIX, digest_of
 from gpuyard.actors.model.people import OWNER, Scope, Viewer
 from gpuyard.api import peer
-from gpuyard.api.errors import Unauthenticated
+from gpuyard.api.errors import CrossSite, Unauthenticated
 from gpuyard.api.heads import Head
 from gpuyard.api.known import KnownPeople
 from gpuyard.api.peer import Connection, UidOf
@@ -41,15 +43,25 @@ class Caller:
             return False
 
     @property
+    def token_of_page(self) -> str:
+        """What a page sends along with each change (`X-CSRF-Token`), "" without it."""
+        return self.head.one(b"x-csrf-token")
+
+    @property
+    def changes(self) -> bool:
+        """Does the request more than look?"""
+        return self.head.scope["method"] not in ("GET", "HEAD", "OPTIONS")
+
+    @property
     def credential(self) -> str:
         """The token of `Authorization: Bearer`, `X-API-Key` or the page's cookie, "" without one."""
         scheme, _, token = self.head.one(b"authorization").partition(" ")
         if scheme.lower() == "bearer" and token:
             return token.strip()
-        return self.head.one(b"x-api-key") or self._cookie
+        return self.head.one(b"x-api-key") or self.cookie
 
     @property
-    def _cookie(self) -> str:
+    def cookie(self) -> str:
         """A page of another site can't use it: it is SameSite=Strict, and Origin and Sec-Fetch-Site were checked."""
         for part in self.head.one(b"cookie").split(";"):
             name, _, value = part.strip().partition("=")
@@ -66,6 +78,12 @@ class Identity:
     key: str
     unlimited: bool = False
     scopes: tuple[Scope, ...] = ALL_SCOPES
+    csrf: str = ""
+
+
+def csrf_of(session: str) -> str:
+    """What proves that a change comes from a page that was shown in this log-in; known to its pages only."""
+    return hashlib.sha256(b"gpuyard page " + session.encode()).hexdigest()[:32]
 
 
 class Authenticator(Protocol):
@@ -123,4 +141,7 @@ class ByToken:
             address=caller.address,
             token_id=found.token_id,
         )
-        return Identity(viewer, f"user {found.user_id}", scopes=found.scopes)
+        csrf = csrf_of(token) if token == caller.cookie else ""
+        if csrf and caller.changes and not hmac.compare_digest(csrf, caller.token_of_page):
+            raise CrossSite("a change from the page carries its X-CSRF-Token: load the page again")
+        return Identity(viewer, f"user {found.user_id}", scopes=found.scopes, csrf=csrf)

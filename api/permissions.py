@@ -114,6 +114,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/api/audit"): Rule.ADMIN,
     ("PUT", "/api/users/{user_id}/password"): Rule.ACCOUNT,
     ("POST", "/api/login"): Rule.PUBLIC,
+    ("POST", "/api/login/token"): Rule.VIEWER,
     ("POST", "/api/logout"): Rule.ACCOUNT,
     # configs
     ("GET", "/api/configs"): Rule.VIEWER,
@@ -148,6 +149,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/approvals"): Rule.VIEWER,
     ("GET", "/admin"): Rule.VIEWER,
     ("GET", "/cloud"): Rule.VIEWER,
+    ("GET", "/login"): Rule.PUBLIC,
     ("GET", "/usage"): Rule.VIEWER,
     ("GET", "/ui/{name}"): Rule.VIEWER,
     ("GET", "/assets/act.js"): Rule.PUBLIC,
@@ -156,6 +158,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/assets/icon.svg"): Rule.PUBLIC,
     ("GET", "/assets/live.js"): Rule.PUBLIC,
     ("GET", "/assets/log.js"): Rule.PUBLIC,
+    ("GET", "/assets/login.js"): Rule.PUBLIC,
     ("GET", "/assets/morph.js"): Rule.PUBLIC,
     ("GET", "/assets/page.css"): Rule.PUBLIC,
     ("GET", "/assets/page.js"): Rule.PUBLIC,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from gpuyard.actors.model import names
 from gpuyard.actors.model.accounts_tokens import SESSION
-from gpuyard.actors.model.commands import LogIn, RevokeToken, SetPassword
+from gpuyard.actors.model.commands import LogIn, MakeToken, RevokeToken, SetPassword
 from gpuyard.actors.model.errors import WrongState
 from gpuyard.actors.model.views import TokenMade
 from gpuyard.api.answers_people import Done, LoggedIn
-from gpuyard.api.deps import CoreDep, ViewerDep
+from gpuyard.api.deps import CoreDep, ScopesDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.errors import Unauthenticated
 from gpuyard.api.identity import COOKIE
@@ -21,6 +22,8 @@ from gpuyard.api.responses import JsonResponse
 from gpuyard.api.schemas.people import LogInBody, PasswordBody
 
 router = APIRouter(prefix="/api", tags=["people"])
+
+PAGE: Final = "page"
 
 
 @router.post("/login", operation_id="log_in", responses=answer("log_in", LoggedIn))
@@ -32,6 +35,20 @@ async def log_in(core: CoreDep, request: Request, body: LogInBody) -> Response:
     made: TokenMade | None = await core.ask(names.PEOPLE, message, timeout=30.0)
     if made is None:
         raise Unauthenticated("username and password do not belong together")
+    token = made.token
+    done = JsonResponse(LoggedIn(username=token.username, token_id=token.id, expires_at=token.expires_at))
+    _set_cookie(request, done, made.secret, int(SESSION))
+    return done
+
+
+@router.post("/login/token", operation_id="log_in_by_token", responses=answer("log_in_by_token", LoggedIn))
+async def log_in_by_token(core: CoreDep, viewer: ViewerDep, scopes: ScopesDep, request: Request) -> Response:
+    """Log in on the page with the token that asks (as `Authorization: Bearer`): it becomes a log-in of its own, with
+    the token's scopes, for 12 hours; the token itself stays with whoever has it."""
+    if viewer.token_id is None:
+        raise WrongState("there are no users yet, so nobody logs in")
+    message = MakeToken(name=PAGE, scopes=scopes, expires_at=time.time() + SESSION, by=viewer)
+    made: TokenMade = await core.ask(names.PEOPLE, message)
     token = made.token
     done = JsonResponse(LoggedIn(username=token.username, token_id=token.id, expires_at=token.expires_at))
     _set_cookie(request, done, made.secret, int(SESSION))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from gpuyard.actors.model.errors import NotFound
@@ -73,6 +73,7 @@ async def _page(
             "query": request.url.query,
             "navigation": NAVIGATION,
             "version": settings_of(request).version,
+            "csrf": request.scope["state"].get("csrf", ""),
             **_common(asked),
         },
     )
@@ -138,3 +139,10 @@ async def show_cloud(request: Request) -> Response:
 @router.get("/usage")
 async def show_usage(request: Request) -> Response:
     return await _page(request, "usage.html", "Usage", ("usage", "waits"))
+
+
+@router.get("/login")
+async def show_login(request: Request, next: Annotated[str, Query(max_length=500)] = "/") -> Response:
+    """Public. `next` is where to go on, on this server only."""
+    safe = next if next.startswith("/") and not next.startswith(("//", "/\\")) else "/"
+    return page(request, render("login.html", {"next": safe}))

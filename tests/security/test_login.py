@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from gpuyard.api.identity import csrf_of
 from gpuyard.cli.wiring import DATABASE
 from tests import leaks
 from tests.security.society import Answer, Society, society
@@ -42,6 +43,11 @@ def cookie(answer: Answer) -> str:
     return answer.headers["set-cookie"].partition(";")[0]
 
 
+def by_page(session: str) -> dict[str, str]:
+    """What a page sends with a change: its cookie, and the token that only its own pages know."""
+    return {"Cookie": session, "X_CSRF_Token": csrf_of(session.partition("=")[2])}
+
+
 def test_a_log_in_gives_a_cookie_that_only_the_browser_knows(people: Society) -> None:
     answer = log_in(people, "Researcher", PASSWORD)
     parts = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
@@ -53,7 +59,11 @@ def test_a_log_in_gives_a_cookie_that_only_the_browser_knows(people: Society) ->
     for header in ({"Origin": "https://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
         refused = people.ask("POST", "/api/jobs/cancel", None, {"all": True}, **sent, **header)
         assert (refused.status, refused.body["code"]) == (403, "cross_site"), "no other page can use it"
-    gone = people.ask("POST", "/api/logout", **sent)
+    unproved = people.ask("POST", "/api/logout", **sent)
+    assert (unproved.status, unproved.body["code"]) == (403, "cross_site"), "a change needs the page's own token too"
+    wrong = people.ask("POST", "/api/logout", **sent, X_CSRF_Token=csrf_of("another"))
+    assert wrong.status == 403
+    gone = people.ask("POST", "/api/logout", **sent, X_CSRF_Token=csrf_of(cookie(answer).partition("=")[2]))
     assert (gone.status, "max-age=0" in gone.headers["set-cookie"].lower()) == (200, True)
     assert people.ask("GET", ME, **sent).status == 401
 
@@ -98,7 +108,7 @@ def test_many_at_once_wait_for_one_thread_and_the_rest_is_served_meanwhile(peopl
 def test_a_new_password_ends_the_log_ins_of_before_and_no_token(people: Society) -> None:
     place = f"/api/users/{people.people['researcher']}/password"
     first, second = cookie(log_in(people, "researcher", PASSWORD)), cookie(log_in(people, "researcher", PASSWORD))
-    changed = people.ask("PUT", place, None, {"password": "another long password"}, Cookie=second)
+    changed = people.ask("PUT", place, None, {"password": "another long password"}, **by_page(second))
     assert changed.status == 200
     assert people.ask("GET", ME, Cookie=first).status == 401
     assert people.ask("GET", ME, Cookie=second).status == 200
@@ -140,3 +150,30 @@ def test_the_owner_alone_needs_no_log_in(tmp_path_factory: pytest.TempPathFactor
         answer = log_in(alone, "owner", PASSWORD)
         assert (answer.status, answer.body["code"]) == (409, "wrong_state")
         assert alone.ask("POST", "/api/logout").status == 409
+
+
+def test_a_token_becomes_a_log_in_of_its_own(people: Society) -> None:
+    """With its scopes and no more; logging out ends the log-in and leaves the token."""
+    token = people.tokens["researcher"]
+    answer = people.ask("POST", "/api/login/token", token)
+    session = cookie(answer).partition("=")[2]
+    assert session != token
+    sent = {"Cookie": cookie(answer), "X_CSRF_Token": csrf_of(session)}
+    assert people.ask("GET", ME, **sent).body["username"] == "researcher"
+    assert people.ask("POST", "/api/logout", **sent).status == 200
+    assert people.ask("GET", ME, **sent).status == 401
+    assert people.ask("GET", ME, token).status == 200
+    assert people.ask("POST", "/api/login/token", "gy_nonsense").status == 401
+
+
+def test_whoever_opens_a_page_is_led_to_the_log_in_and_programs_are_not(people: Society) -> None:
+    opened = people.ask("GET", "/jobs?status=running", Accept="text/html,application/xhtml+xml")
+    assert (opened.status, opened.headers["location"]) == (303, "/login?next=%2Fjobs%3Fstatus%3Drunning")
+    for path in ("/api/queue", "/jobs"):
+        assert people.ask("GET", path, Accept="*/*").status == 401
+    page = people.ask("GET", "/login?next=//evil.example/x", Accept="text/html")
+    assert page.status == 200 and b"evil.example" not in page.raw
+    from_a_wiki = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert people.ask("GET", "/login", **from_a_wiki).status == 200
+    assert people.ask("GET", "/login", **(from_a_wiki | {"Sec_Fetch_Dest": "iframe"})).status == 403
+    assert people.ask("GET", "/api/queue", people.tokens["admin"], **from_a_wiki).status == 403

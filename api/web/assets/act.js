@@ -110,6 +110,7 @@ async function act(button) {
   try {
     const answer = await call(button.dataset.method, button.dataset.address, filled);
     after(button, answer, `${button.textContent.trim()}: done`);
+    if (button.dataset.then) location.replace(button.dataset.then);
   } catch (error) {
     say(error.message, true);
   } finally {

@@ -136,6 +136,7 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "revoke_token": views.TokenView,
     "read_audit": answers_people.AuditList,
     "log_in": answers_people.LoggedIn,
+    "log_in_by_token": answers_people.LoggedIn,
     "log_out": answers_people.Done,
     "set_password": answers_people.Done,
     "list_providers": answers_cloud.ProviderList,
