@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from gpuyard.actors.base import Actor, Context, Reply
+from gpuyard.actors.base import Actor, Context, Directory, Reply
 from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.cloud_dispatcher import CloudDispatcher
 from gpuyard.actors.gpu.choose import choose
@@ -37,7 +37,7 @@ from gpuyard.actors.supervisor import Child, Supervisor
 from gpuyard.actors.worker_registry import WorkerRegistry
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
-from gpuyard.api.identity import Caller, Identity
+from gpuyard.api.identity import Authenticator, Caller, Identity
 from gpuyard.api.settings import Settings
 from tests.support import eventually
 
@@ -80,8 +80,9 @@ class Relay(Actor):
 class Yard:
     """The application, its folders, and short ways to ask it."""
 
-    def __init__(self, client: TestClient, folder: Path) -> None:
+    def __init__(self, client: TestClient, folder: Path, directory: Directory) -> None:
         self.client = client
+        self.directory = directory
         self.configs = folder / "configs"
         self.data = folder / "data"
 
@@ -140,8 +141,14 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 
 
 @contextmanager
-def opened(folder: Path, workers: Sequence[Child] = (Child(names.WORKERS, WorkerRegistry),)) -> Iterator[Yard]:
-    """`workers` are the actors that deal with workers: by default none can connect."""
+def opened(
+    folder: Path,
+    workers: Sequence[Child] = (Child(names.WORKERS, WorkerRegistry),),
+    instead: Sequence[Child] = (),
+    authenticator: Authenticator | None = None,
+) -> Iterator[Yard]:
+    """`workers` are the actors that deal with workers: by default none can connect. `instead` take the place of the
+    children that bear their names."""
     data, configs = folder / "data", folder / "configs"
     for part in (data / "runs", data / "jobs", data / "sockets", configs):
         part.mkdir(parents=True, mode=0o700)
@@ -162,27 +169,29 @@ def opened(folder: Path, workers: Sequence[Child] = (Child(names.WORKERS, Worker
         for portal, core in cores:
             portal.start_task_soon(core.publish, message.events, message.revision)
 
-    supervisor = Supervisor(
-        [
-            Child(names.STORE, QueueStore, lambda: (data / "jobs.db",), core=True),
-            Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
-            Child(names.GPUS, LocalGPUAllocator, lambda: (choose("4:A100:40", gpu), gpu), core=True),
-            Child(names.SCHEDULER, Scheduler, lambda: (limits,), core=True),
-            Child(names.PEOPLE, People),
-            Child(names.HISTORY, History, lambda: (data / "jobs.db",)),
-            Child(names.LOGS, LogReader, lambda: (data,)),
-            Child(names.CLOUD, CloudDispatcher, lambda: (cloud,)),
-            *workers,
-            Child(names.LINK, Relay, lambda: (deliver,)),
-        ]
-    )
+    others = {child.name: child for child in instead}
+    children = [
+        Child(names.STORE, QueueStore, lambda: (data / "jobs.db",), core=True),
+        Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
+        Child(names.GPUS, LocalGPUAllocator, lambda: (choose("4:A100:40", gpu), gpu), core=True),
+        Child(names.SCHEDULER, Scheduler, lambda: (limits,), core=True),
+        Child(names.PEOPLE, People),
+        Child(names.HISTORY, History, lambda: (data / "jobs.db",)),
+        Child(names.LOGS, LogReader, lambda: (data,)),
+        Child(names.CLOUD, CloudDispatcher, lambda: (cloud,)),
+        *workers,
+        Child(names.LINK, Relay, lambda: (deliver,)),
+    ]
+    supervisor = Supervisor([others.get(child.name, child) for child in children])
     supervisor.boot()
     try:
         eventually(lambda: not supervisor.ready(), timeout=30)
         core = LocalCore(supervisor.directory)
-        with TestClient(create_app(core, settings, Named()), base_url="http://127.0.0.1:8000") as client:
+        with TestClient(
+            create_app(core, settings, authenticator or Named()), base_url="http://127.0.0.1:8000"
+        ) as client:
             cores.append((client.portal, core))
-            found = Yard(client, folder)
+            found = Yard(client, folder, supervisor.directory)
             yield found
             found.post("/api/jobs/cancel", {"all": True, "all_users": True})
             eventually(lambda: found.get("/api/queue/stats")["total_running"] == 0, timeout=30)
