@@ -27,10 +27,12 @@ WALL = 1_000_000_000.0
 
 
 class Host:
-    """`key` is what the gateway calls the worker's key; `uuids` are its GPUs, `at_once` as for simulated ones."""
+    """`key` is the public key of the worker that it is, `worker_id`; `uuids` are its GPUs, `at_once` as for simulated
+    ones."""
 
     def __init__(self, world: World, name: str, key: str, gpus: int, drift: float, at_once: bool) -> None:
         self.world, self.name, self.key = world, name, key
+        self.worker_id = name
         self.engine: Engine = world.engine
         self.uuids = tuple(f"{name}-{i}" for i in range(gpus))
         self.at_once = at_once

@@ -220,7 +220,7 @@ class Troubles:
             host.start_worker()
 
     def _durable_keys(self, host: Host) -> list[str]:
-        record = self.world.server.disk.workers.get(host.name)
+        record = self.world.server.disk.workers.get(host.worker_id)
         return [] if record is None else [key["public_key"] for key in record["keys"]]
 
     def _delete(self) -> None:
@@ -254,6 +254,7 @@ class Troubles:
             self._heal_host(host)
         self.engine.after(60.0, self._set_right)
         self.engine.after(400.0, self._give_up_holds)
+        self.engine.after(800.0, self._give_up_workers)
 
     def _heal_host(self, host: Host) -> None:
         if not host.up:
@@ -269,14 +270,15 @@ class Troubles:
         """What an administrator does in the end: undrain, hand out lost keys, enrol deleted machines again."""
         server = self.world.server
         for host in self.world.hosts:
-            if host.name not in server.disk.workers:
+            if host.worker_id not in server.disk.workers:
                 self._enrolled += 1
                 name, key = f"{host.name}n{self._enrolled}", f"{host.key}-again"
+                host.worker_id = name
                 server.order(lambda fleet, now, out, n=name, k=key: fleet.enrol(n, n, k, now, out))
                 self._restart_with(host, key)
                 continue
-            self.world.drained.discard(host.name)
-            server.order(lambda fleet, now, out, n=host.name: fleet.undrain(n, now, out))
+            self.world.drained.discard(host.worker_id)
+            server.order(lambda fleet, now, out, n=host.worker_id: fleet.undrain(n, now, out))
             keys = self._durable_keys(host)
             if host.key != keys[-1]:
                 self._restart_with(host, keys[-1])
@@ -285,6 +287,16 @@ class Troubles:
         host.kill_worker()
         host.key = key
         self.engine.after(1.0, host.start_worker)
+
+    def _give_up_workers(self) -> None:
+        """In the end, by deleting the worker that has one of which nothing can be known."""
+        server = self.world.server
+        for host in self.world.hosts:
+            worker = server.fleet.workers.get(host.worker_id)
+            if worker is not None and set(worker.jobs) & self.world.hold_jobs:
+                self.engine.say("people", "delete {} by force", worker.id)
+                server.order(lambda fleet, now, out, n=host.worker_id: fleet.delete(n, now, out, force=True))
+                self.engine.after(30.0, self._set_right)
 
     def _give_up_holds(self) -> None:
         """An administrator decides about runs of the policy `hold` that nobody can say anything of."""

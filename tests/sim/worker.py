@@ -271,7 +271,7 @@ class WorkerProcess:
         """A lapsed one stays so: its keeper may have acted upon it already."""
         folder = self.host.disk.folders.get(fence)
         want = self.host.launching.get(fence)
-        if want is not None and want.lease_until is not None:
+        if want is not None and want.lease_until is not None and self.host.boottime() < want.lease_until:
             self.host.launching[fence] = c.WantRun(
                 run=want.run, started=want.started, lease_until=max(until, want.lease_until)
             )

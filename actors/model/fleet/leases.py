@@ -39,9 +39,12 @@ def lapsed(worker: Worker, settings: FleetSettings, now: float) -> Iterator[Want
 
 
 def _given_up(worker: Worker, want: Wanted) -> bool:
-    """A run of the policy `hold` that somebody cancelled, and of which the present life of its host knows nothing."""
+    """A run of the policy `hold` that somebody cancelled, on a host that was rebooted since. If its present life is one
+    that spoke while another did, the other may be running it still."""
     session = worker.session
-    return want.stop_reason is not None and session is not None and session.incarnation != want.incarnation
+    if want.stop_reason is None or session is None or session.incarnation == want.incarnation:
+        return False
+    return session.incarnation not in worker.record.clones
 
 
 def unreachable(worker: Worker, settings: FleetSettings, now: float) -> tuple[int, ...]:
