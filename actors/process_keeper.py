@@ -26,13 +26,13 @@ from gpuyard.actors.keeper.parcels import Parcels
 from gpuyard.actors.keeper.ports import Ports
 from gpuyard.actors.keeper.program import cgroup
 from gpuyard.actors.keeper.program.life import TOO_LATE
-from gpuyard.actors.keeper.run import Run, Stage, let_go, told, unheard_end, unseen
+from gpuyard.actors.keeper.run import Run, Stage, adopted, let_go, orphans, told, unheard_end, unseen
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.keeper.sockets import ask_to_stop
 from gpuyard.actors.keeper.tidy import STEP, Tidier
 from gpuyard.actors.keeper.timers import Look, MindLeases, ParcelCame, StartZygote, Tidy
 from gpuyard.actors.model import commands as c, names
-from gpuyard.actors.model.events import AttemptStarted, OrphanSeen, RunsAdopted
+from gpuyard.actors.model.events import AttemptStarted
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.procfs import boot_id
 
@@ -55,7 +55,9 @@ class ProcessKeeper(Actor):
         self._runs: dict[int, Run] = {}
         self._boot_id = boot_id()
         self._complete = False  # WantedComplete has come: what is not wanted is an orphan
-        self._tidier = Tidier(self._folders, lambda fence: fence in self._runs or self.crew.is_at(fence))
+        self._tidier = Tidier(
+            self._folders, lambda fence: fence in self._runs or self.crew.is_at(fence), settings.keep_days
+        )
         self._tidy_due = False
         self._leases = Leases(
             self._folders,
@@ -112,6 +114,8 @@ class ProcessKeeper(Actor):
             case c.PurgeRuns(fences=fences):
                 self._tidier.purge(fences)
                 self._tidy_soon()
+            case c.SetRunsAside(owner=owner):
+                self._set_aside(owner)
             case c.WantedComplete(fences=fences):
                 self._wanted_complete(fences)
             case Tick():
@@ -219,6 +223,12 @@ class ProcessKeeper(Actor):
         self._runs.pop(fence, None)
         self._tidier.acknowledge(fence)
         self._tidy_soon()
+
+    def _set_aside(self, owner: str) -> None:
+        for fence in [fence for fence, run in self._runs.items() if run.stage is Stage.ENDED]:
+            del self._runs[fence]
+        self._tidier.clear()
+        self._folders.set_aside(owner, self._runs)
 
     def _wanted_complete(self, fences: tuple[int, ...]) -> None:
         self._complete = True
@@ -373,6 +383,7 @@ class ProcessKeeper(Actor):
         for run in list(self._runs.values()):
             self._look_after(run)
         self._tell_orphans()
+        self._tidier.look()
         self._tidy_soon()
 
     def _look_after(self, run: Run) -> None:
@@ -386,17 +397,11 @@ class ProcessKeeper(Actor):
         self._ask_stop(run)
 
     def _tell_adopted(self) -> None:
-        ended = tuple(fence for fence, run in self._runs.items() if run.stage is Stage.ENDED)
-        live = tuple(fence for fence, run in self._runs.items() if run.stage is not Stage.ENDED)
-        self._scheduler.tell(RunsAdopted(live=live, ended=ended))
+        self._scheduler.tell(adopted(self._runs.values()))
 
     def _tell_orphans(self) -> None:
-        for run in self._runs.values() if self._complete else ():
-            if not run.wanted and run.stage is not Stage.ENDED and run.record is not None:
-                uuids = tuple(run.record.gpus)
-                self._scheduler.tell(
-                    OrphanSeen(fence=run.fence, job_id=run.job_id, pid=run.record.pid, uuids=uuids),
-                )
+        for orphan in orphans(self._runs.values()) if self._complete else ():
+            self._scheduler.tell(orphan)
 
     def _tidy_soon(self) -> None:
         if not self._tidy_due:

@@ -60,7 +60,7 @@ class WorkerAgent(Actor):
         self._done = done
         self._agent: Agent | None = None
         self._early: list[Message] = []
-        self._adopted = False
+        self._adopted: e.RunsAdopted | None = None
         self._number = 0
         self._waiting: deque[Waiting] = deque()
         self._lines = 0
@@ -78,7 +78,7 @@ class WorkerAgent(Actor):
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
             case c.Ready():
-                return self._agent is not None and self._adopted
+                return self._agent is not None and self._adopted is not None and self._gpus is not None
             case e.JournalLoaded():
                 return self._begin(message)
             case e.JournalKept():
@@ -119,9 +119,10 @@ class WorkerAgent(Actor):
             case e.GpuFacts():
                 self._gpus = len(message.gpus)
                 agent.gpu_facts(message, now, out)
+                self._speak(agent, now, out)
             case e.RunsAdopted():
-                self._adopted = True
-                agent.adopted(message, now, out)
+                self._adopted = message
+                self._speak(agent, now, out)
             case e.AttemptStarted():
                 agent.started(message, now, out)
             case e.AttemptExited():
@@ -142,6 +143,11 @@ class WorkerAgent(Actor):
         if agent.may_end:
             self._done()
         return True
+
+    def _speak(self, agent: Agent, now: Now, out: AgentOutbox) -> None:
+        """The first heartbeat tells of runs and of GPUs: without either the server would take them for gone."""
+        if self._adopted is not None and self._gpus is not None:
+            agent.adopted(self._adopted, now, out)
 
     # --- what goes out -----------------------------------------------------------------------------------------
 

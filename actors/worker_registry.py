@@ -113,6 +113,7 @@ class WorkerRegistry(Actor):
         match message:
             case c.ListWorkers():
                 fleet = self._known()
+                self._flush()  # who sees a worker may send it a job at once: the Scheduler knows it first
                 chosen = fleet.workers.values() if message.worker is None else [fleet.find(message.worker)]
                 return [self._view(worker) for worker in chosen]
             case c.AddWorker():

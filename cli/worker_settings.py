@@ -25,6 +25,7 @@ class WorkerSettings(HostSettings):
     worker_name: str = Field("", max_length=128, description="name in the worker's own messages")
     worker_persistent: bool | None = Field(None, description="stay after a job, whatever the enrolment says")
     worker_max_jobs: int | None = Field(None, ge=1, le=1024, description="jobs at once; default: as its GPUs hold")
+    worker_keep_days: float = Field(30.0, gt=0, description="logs of ended runs are removed after so many days")
     worker_labels: Annotated[dict[str, str], NoDecode] = Field(
         {}, description="KEY=VALUE, comma separated; they win over those of the enrolment"
     )

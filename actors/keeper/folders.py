@@ -10,12 +10,18 @@ import fcntl
 import os
 import shutil
 import time
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
 from gpuyard.actors.keeper import news
 from gpuyard.actors.keeper.program import records
 from gpuyard.actors.keeper.settings import KeeperSettings
+
+# Below DATA/runs: runs of a database that is not followed any more, by its id.
+ASIDE = ".aside"
+# How many old runs are looked at in one go.
+SOME = 500
 
 
 class Folders:
@@ -101,6 +107,28 @@ class Folders:
         for name in (records.LOCK, records.CONTROL):
             with suppress(OSError):
                 (self.path(fence) / name).unlink()
+
+    def set_aside(self, owner: str, live: Container[int]) -> None:
+        """Runs of another database: their logs stay, for people, where no fence of this one leads to them."""
+        aside = self.runs / ASIDE / owner
+        aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in self._names():
+            if int(name) not in live:
+                self.acknowledge(int(name))
+                with suppress(OSError):
+                    (self.runs / name).rename(aside / name)
+        self._highest = max((int(name) for name in self._names()), default=0)
+
+    def older_than(self, seconds: float) -> list[int]:
+        """Acknowledged runs that ended so long ago, the oldest first, some at a time."""
+        before = time.time() - seconds
+        found = []
+        for name in sorted(self._names(), key=int)[:SOME]:
+            folder = self.runs / name
+            with suppress(OSError):
+                if (folder / records.EXIT).stat().st_mtime < before and not (folder / records.LOCK).exists():
+                    found.append(int(name))
+        return found
 
     def remove(self, fence: int) -> None:
         shutil.rmtree(self.path(fence), ignore_errors=True)

@@ -9,6 +9,7 @@ ended       No process is left, the end is known, and it is told until it is ack
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -19,7 +20,7 @@ from gpuyard.actors.keeper.lease import Lease
 from gpuyard.actors.keeper.news import ExitRecord, RunRecord
 from gpuyard.actors.keeper.program import records
 from gpuyard.actors.model.commands import RunSpec
-from gpuyard.actors.model.events import AttemptExited
+from gpuyard.actors.model.events import AttemptExited, OrphanSeen, RunsAdopted
 
 
 class Stage(Enum):
@@ -79,6 +80,22 @@ def unheard_end(fence: int, job_id: str, exit_class: str, message: str, at: floa
         started_at=run.started_at if run else None,
         ended_at=at,
     )
+
+
+def adopted(runs: Collection[Run]) -> RunsAdopted:
+    """What lives here, and what has ended and is not acknowledged."""
+    ended = tuple(run.fence for run in runs if run.stage is Stage.ENDED)
+    live = tuple(run.fence for run in runs if run.stage is not Stage.ENDED)
+    return RunsAdopted(live=live, ended=ended)
+
+
+def orphans(runs: Iterable[Run]) -> list[OrphanSeen]:
+    """What lives here though this database never wanted it."""
+    return [
+        OrphanSeen(fence=run.fence, job_id=run.job_id, pid=run.record.pid, uuids=tuple(run.record.gpus))
+        for run in runs
+        if not run.wanted and run.stage is not Stage.ENDED and run.record is not None
+    ]
 
 
 def let_go(run: Run, descriptors: Descriptors) -> None:

@@ -16,6 +16,8 @@ class KeeperSettings:
     # The same where a lease has lapsed: the run must be gone before the server gives its job to another host.
     lapse_grace_seconds: float = 15.0
     log_cap_mb: int = 1024
+    # Logs and records of acknowledged runs are removed after so many days; None: when somebody says so.
+    keep_days: float | None = None
     python: str = sys.executable
     tick_seconds: float = 5.0
     # Use control groups where the system has writable ones (see program/cgroup.py).

@@ -9,14 +9,20 @@ from gpuyard.actors.keeper.folders import Folders
 
 # Seconds that one step may take (one folder more may be begun in it), and to wait until the next.
 STEP = 0.02
+# Seconds between two looks for what has become old.
+PAUSE = 600.0
 
 
 class Tidier:
-    """`in_use` tells of a fence that its folder must stay: it is known here, or an order for it may be on its way."""
+    """`in_use` tells of a fence that its folder must stay: it is known here, or an order for it may be on its way.
 
-    def __init__(self, folders: Folders, in_use: Callable[[int], bool]) -> None:
+    Acknowledged runs are purged after `keep_days`; None: when somebody says so."""
+
+    def __init__(self, folders: Folders, in_use: Callable[[int], bool], keep_days: float | None = None) -> None:
         self._folders = folders
         self._in_use = in_use
+        self._keep_days = keep_days
+        self._look_at = 0.0
         self._acknowledged: list[int] = []
         self._purged: list[int] = []
 
@@ -27,6 +33,17 @@ class Tidier:
     def purge(self, fences: Iterable[int]) -> None:
         """Its folder may go."""
         self._purged.extend(fences)
+
+    def look(self) -> None:
+        """For what has become too old to be kept."""
+        if self._keep_days is not None and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + PAUSE
+            self.purge(self._folders.older_than(self._keep_days * 86_400))
+
+    def clear(self) -> None:
+        """Their fences mean other runs from now on."""
+        self._acknowledged.clear()
+        self._purged.clear()
 
     def step(self) -> bool:
         """True when the next step is due in STEP seconds; folders in use wait for a later one."""

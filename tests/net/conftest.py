@@ -30,7 +30,7 @@ def make_worker(server: NetServer, tmp_path: Path) -> Iterator[MakeWorker]:
 
         def make(name: str, gpus: int = 1, **labels: str) -> Worker:
             worker = Worker(server, tmp_path / name, name, gpus, **labels)
-            stack.callback(worker.power_off)
+            stack.callback(worker.retire)
             return worker.start()
 
         yield make

@@ -92,6 +92,12 @@ class Worker:
         if self.process is not None:
             self.process.wait(30)
 
+    def retire(self) -> None:
+        """Off, and unknown to the server."""
+        self.power_off()
+        answer = self.server.request("DELETE", f"/api/admin/workers/{self.id}?force=true")
+        assert answer.status == 200, answer.body
+
     # --- the worker's process ---
 
     def launch(self, *flags: str, data: Path | None = None) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ from gpuyard.actors.model.agent.book import Book
 from gpuyard.actors.model.agent.journal import Forgotten, Obeyed
 from gpuyard.actors.model.agent.order import Order
 from gpuyard.actors.model.agent.outbox import AgentOutbox
-from gpuyard.actors.model.commands import ForgetRun
+from gpuyard.actors.model.commands import ForgetRun, SetRunsAside
 from gpuyard.actors.model.wire import Sync
 
 
@@ -37,4 +37,5 @@ def follow(book: Book, sync: Sync, out: AgentOutbox) -> None:
         for fence in list(book.orders):
             book.write(Forgotten(fence), out)
             out.tell(names.KEEPER, ForgetRun(fence=fence))
+        out.tell(names.KEEPER, SetRunsAside(owner=book.db_id))
     book.write(Obeyed(sync.db_id, sync.db_epoch), out)

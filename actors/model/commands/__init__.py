@@ -121,6 +121,7 @@ from gpuyard.actors.model.commands.runs import (
     PurgeRuns as PurgeRuns,
     RenewLeases as RenewLeases,
     RunSpec as RunSpec,
+    SetRunsAside as SetRunsAside,
     WantedComplete as WantedComplete,
     WantRun as WantRun,
     WantStop as WantStop,

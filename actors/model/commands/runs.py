@@ -78,6 +78,16 @@ class PurgeRuns(Message, frozen=True, kw_only=True):
     fences: tuple[int, ...]
 
 
+class SetRunsAside(Message, frozen=True, kw_only=True):
+    """From now on another database is followed, whose fences mean other runs: what lies here of those that have ended
+    must not be taken for them. From: a worker's agent. To: ProcessKeeper. `owner` names whose they were.
+
+    Repeat: harmless.
+    """
+
+    owner: str
+
+
 class WantedComplete(Message, frozen=True, kw_only=True):
     """All live attempts of the store have been wanted: a run that was adopted but not wanted is an orphan (it keeps
     running and is reported, never stopped). From: Scheduler. To: ProcessKeeper, after a rebuild. Repeat: harmless.

@@ -86,6 +86,11 @@ class Host:
         said: Heartbeat = beats[number].said
         return said
 
+    def adopt(self, live: tuple[int, ...] = ()) -> None:
+        """As the keeper and the allocator do at every start."""
+        self.tell(GpuFacts(revision=1, observed_at=0.0, backend="simulated", gpus=(GpuFact(uuid="GPU-7", index=7),)))
+        self.tell(RunsAdopted(live=live))
+
     def sync(self, want: dict[int, Want], ack: tuple[int, ...] = (), **more: Any) -> None:
         self.seq += 1
         beat = self.beat()
@@ -118,7 +123,7 @@ def test_an_order_is_on_the_disk_before_the_keeper_hears_of_it(host: Host) -> No
     host.boot(journal=False)
     host.tell(JournalLoaded(), to=names.AGENT)
     host.tell(JournalKept(number=1, lines=1), to=names.AGENT)
-    host.tell(RunsAdopted())
+    host.adopt()
     host.sync({7: run()})
     appended = host.told(names.JOURNAL, AppendJournal)[-1]
     assert any(isinstance(entry, Ordered) for entry in appended.entries)
@@ -133,7 +138,7 @@ def test_while_the_disk_hangs_heartbeats_and_leases_go_on(host: Host) -> None:
     host.boot(journal=False)
     host.tell(JournalLoaded(), to=names.AGENT)
     host.tell(JournalKept(number=1, lines=1), to=names.AGENT)
-    host.tell(RunsAdopted())
+    host.adopt()
     host.sync({7: run()})
     host.tell(JournalKept(number=2, lines=3), to=names.AGENT)
     host.tell(AttemptStarted(fence=7, pid=1, at=1.0))
@@ -150,7 +155,7 @@ def test_an_end_that_is_not_on_the_disk_is_told_to_nobody(host: Host) -> None:
     host.boot(journal=False)
     host.tell(JournalLoaded(), to=names.AGENT)
     host.tell(JournalKept(number=1, lines=1), to=names.AGENT)
-    host.tell(RunsAdopted())
+    host.adopt()
     host.sync({7: Want(action=STOP, reason="cancelled by owner")})
     beats = len(host.told(names.UPLINK, SendHeartbeat))
     host.tell(LinkChanged(up=True), to=names.AGENT)
@@ -162,8 +167,7 @@ def test_an_end_that_is_not_on_the_disk_is_told_to_nobody(host: Host) -> None:
 
 def test_a_run_from_its_order_to_its_acknowledgement(host: Host) -> None:
     host.boot()
-    host.tell(GpuFacts(revision=1, observed_at=0.0, backend="simulated", gpus=(GpuFact(uuid="GPU-7", index=7),)))
-    host.tell(RunsAdopted())
+    host.adopt()
     host.tell(LinkChanged(up=True, user_id="w1"), to=names.AGENT)
     host.sync({7: run()})
     eventually(lambda: host.told(names.KEEPER, WantRun))
@@ -183,14 +187,14 @@ def test_a_run_from_its_order_to_its_acknowledgement(host: Host) -> None:
 
 def test_the_next_life_knows_what_was_ordered(host: Host) -> None:
     host.boot()
-    host.tell(RunsAdopted())
+    host.adopt()
     host.sync({7: run()})
     eventually(lambda: host.told(names.KEEPER, WantRun))
     life = host.beat().life
     host.cast.close()
     host.boot()
     assert host.cast.directory.ref(names.AGENT).ask(Ready()).result(10) is False
-    host.tell(RunsAdopted(live=(7,)))
+    host.adopt(live=(7,))
     (again,) = eventually(lambda: host.told(names.KEEPER, WantRun))
     assert again.run == run().spec
     assert host.beat().life == life + 1 and host.beat().attempts[7].job_id == "job7"
@@ -202,7 +206,7 @@ def test_a_long_journal_is_shortened(host: Host, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("gpuyard.actors.worker_agent.LINES", 12)
     monkeypatch.setattr("gpuyard.actors.worker_agent.TIMES", 2)
     host.boot()
-    host.tell(RunsAdopted())
+    host.adopt()
     for fence in range(1, 8):
         host.sync({fence: run(fence)})
         host.tell(AttemptExited(fence=fence, exit_class="lost"))
@@ -216,7 +220,7 @@ def test_a_long_journal_is_shortened(host: Host, monkeypatch: pytest.MonkeyPatch
 
 def test_who_leaves_says_so(host: Host) -> None:
     host.boot()
-    host.tell(RunsAdopted())
+    host.adopt()
     assert not host.beat().leaving
     assert host.cast.directory.ref(names.AGENT).ask(LeaveServer()).result(10) is True
     eventually(lambda: host.beat().leaving)
@@ -224,6 +228,18 @@ def test_who_leaves_says_so(host: Host) -> None:
 
 def test_an_ephemeral_one_goes_when_the_server_has_all(host: Host) -> None:
     host.boot()
-    host.tell(RunsAdopted())
+    host.adopt()
     host.sync({}, leave=True)
     eventually(lambda: host.left)
+
+
+@pytest.mark.parametrize("first", ["runs", "gpus"])
+def test_the_first_heartbeat_tells_of_runs_and_of_gpus(host: Host, first: str) -> None:
+    host.boot()
+    runs = RunsAdopted(live=(3,))
+    gpus = GpuFacts(revision=1, observed_at=0.0, backend="simulated", gpus=(GpuFact(uuid="GPU-7", index=7),))
+    host.tell(runs if first == "runs" else gpus)
+    host.tell(LinkChanged(up=True, user_id="w1"), to=names.AGENT)
+    assert not host.told(names.UPLINK, SendHeartbeat)
+    host.tell(gpus if first == "runs" else runs)
+    assert (set(host.beat(0).attempts), len(host.beat(0).gpus)) == ({3}, 1)
