@@ -17,6 +17,10 @@ SHOWN: Final = 5
 # What `clock.iso` writes.
 TIME: Final = "[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9]Z"
 
+# What ends a job's story, and what must not come after it.
+ENDS: Final = "('job_completed', 'job_failed', 'job_cancelled', 'job_rejected', 'approval_expired')"
+GOES_ON: Final = f"('job_approved', 'job_assigned', 'job_started', 'job_stopping', 'job_requeued', {ENDS[1:]}"
+
 # A sentence, and the query of the rows that break it.
 RULES: Final = (
     (
@@ -53,6 +57,16 @@ RULES: Final = (
     (
         "two waiting jobs share the place {} in the queue",
         f"SELECT position FROM queue WHERE status NOT IN {TERMINAL_STATUSES} GROUP BY position HAVING count(*) > 1",
+    ),
+    (
+        "job {} went on after its end",
+        f"SELECT job_id FROM event WHERE kind IN {GOES_ON} GROUP BY job_id"
+        f" HAVING max(id) > min(CASE WHEN kind IN {ENDS} THEN id END)",
+    ),
+    (
+        "job {} has ended by its story, but has not",
+        f"SELECT job_id FROM queue WHERE status NOT IN {TERMINAL_STATUSES} AND job_id IN"
+        f" (SELECT job_id FROM event WHERE kind IN {ENDS})",
     ),
     ("job {} has lost what it asked for", "SELECT job_id FROM queue WHERE id NOT IN (SELECT id FROM job_spec)"),
     (

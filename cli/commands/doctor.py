@@ -39,7 +39,10 @@ SIGNS = {
 def doctor(
     ctx: click.Context, /, data_dir: Path | None, out: Output, server: str | None, token_file: str | None
 ) -> None:
-    """Look at Python, kernel, clock, limits, data folder, database, GPUs and the server; say what to do.
+    """Look at Python, kernel, clock, limits, data folder, database, runs, GPUs and the server; say what to do.
+
+    Runs are held against their promises: one live run a job, one job a GPU, no run without a process and no process
+    without a run, and an end that stays what it was.
 
     The exit code is 1 when something does not work, 0 with warnings.
     """
@@ -59,7 +62,7 @@ def examine(data_dir: Path | None, url: str | None, token_file: str | None) -> I
     """All findings; the checks of the server's own folder need what the server needs, and are loaded only here."""
     from gpuyard.cli import settings as server_settings
     from gpuyard.cli.commands.db import DATABASE
-    from gpuyard.cli.doctor import data, live, machine
+    from gpuyard.cli.doctor import data, live, machine, runs
 
     yield from machine.python()
     yield from machine.kernel()
@@ -76,8 +79,10 @@ def examine(data_dir: Path | None, url: str | None, token_file: str | None) -> I
     running = live.address(settings.data_dir)
     pid = running.get("pid")
     yield from machine.service(pid if isinstance(pid, int) else None)
-    if not running:
-        yield from data.gpus(settings.data_dir, settings.simulate_gpus)
+    served = live.server_pid(running)
+    yield from runs.check(settings.data_dir, settings.data_dir / DATABASE, served)
+    judge = runs.on_gpus(settings.data_dir / DATABASE)
+    yield from data.gpus(settings.data_dir, settings.simulate_gpus, judge, served=bool(running))
     wanted = url or os.environ.get("GPUYARD_SERVER") or running.get("url")
     with _client(wanted, token_file) as client:
         yield from live.server(client)

@@ -7,9 +7,10 @@ import select
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gpuyard.actors.model.gpu_reading import Reading
 from gpuyard.cli.doctor.finding import Finding, failure, note, ok, warning
 from gpuyard.cli.text import amount
 
@@ -76,8 +77,12 @@ def database(path: Path) -> Iterator[Finding]:
         yield ok("database", f"{path.name} is whole")
 
 
-def gpus(data_dir: Path, simulated: str | None) -> Iterator[Finding]:
-    """The driver answers, in time."""
+Judge = Callable[[Reading], Iterator[Finding]]
+
+
+def gpus(data_dir: Path, simulated: str | None, judge: Judge, *, served: bool = False) -> Iterator[Finding]:
+    """The driver answers, in time, and `judge` has nothing to say about what it lists. A server that runs (`served`)
+    tells the rest itself."""
     from gpuyard.actors.gpu.choose import choose
     from gpuyard.actors.gpu.probe import ProbeFailed
     from gpuyard.actors.gpu.settings import GpuSettings
@@ -85,6 +90,8 @@ def gpus(data_dir: Path, simulated: str | None) -> Iterator[Finding]:
     settings = GpuSettings(data_dir=data_dir)
     probe = choose(simulated, settings)
     try:
+        if served and probe.backend != "cuda":
+            return
         if probe.backend == "none":
             do = "install the NVIDIA driver, or try --simulate-gpus 4; CPU jobs (--gpus 0) work"
             yield note("gpus", "no NVIDIA library (libnvidia-ml.so.1): there are no GPUs to share", do)
@@ -100,7 +107,9 @@ def gpus(data_dir: Path, simulated: str | None) -> Iterator[Finding]:
                 "gpus", f"the driver does not answer within {GPU_SECONDS:g} s", "look at nvidia-smi and dmesg"
             )
         else:
-            yield ok("gpus", f"{amount(len(reading.gpus), 'GPU')} ({probe.backend})")
+            if not served:
+                yield ok("gpus", f"{amount(len(reading.gpus), 'GPU')} ({probe.backend})")
+            yield from judge(reading)
     except ProbeFailed as error:
         yield failure("gpus", error.detail, "look at nvidia-smi and dmesg")
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gpuyard.actors import procfs
 from gpuyard.cli.doctor.finding import Finding, failure, note, ok, warning
 from gpuyard.cli.exits import Failure
 from gpuyard.cli.http import Client, Unreachable, segment
@@ -25,6 +26,12 @@ def address(data_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def server_pid(address: dict[str, Any]) -> int | None:
+    """The pid in such an address, if that process still lives."""
+    pid = address.get("pid")
+    return pid if isinstance(pid, int) and procfs.start_time(pid) is not None else None
 
 
 def server(client: Client) -> Iterator[Finding]:

@@ -150,6 +150,18 @@ def test_a_whole_database_has_no_problems(path: Path) -> None:
         ("UPDATE job_spec SET spec = '{\"argv\": 7}' WHERE id = 1", "job job000001 cannot be read"),
         ("DELETE FROM job_spec WHERE id = 1", "job job000001 has lost what it asked for"),
         ("UPDATE attempt SET gpus = '[1]' WHERE job_id = 'job000002'", "cannot be read"),
+        (
+            "INSERT INTO event (id, at, kind, job_id, who, data, cause) SELECT 91, at, 'job_completed', 'job000001',"
+            " '', '{}', '' FROM event WHERE id = 1;"
+            "INSERT INTO event (id, at, kind, job_id, who, data, cause) SELECT 92, at, 'job_started', 'job000001',"
+            " '', '{}', '' FROM event WHERE id = 1",
+            "job job000001 went on after its end",
+        ),
+        (
+            "INSERT INTO event (id, at, kind, job_id, who, data, cause) SELECT 91, at, 'job_failed', 'job000003',"
+            " '', '{}', '' FROM event WHERE id = 1",
+            "job job000003 has ended by its story, but has not",
+        ),
         ("UPDATE gpu_hold SET fence = fence + 5", "belongs to no row of attempt"),
         ("UPDATE event SET data = 'x' WHERE id = 2", "event 2 holds no JSON"),
         ("UPDATE event SET at = 'x' WHERE id = 2", "event 2 has no time"),
@@ -166,7 +178,7 @@ def test_what_is_wrong_is_said(path: Path, sql: str, problem: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         for name, _ in triggers:
             other.execute(f"DROP TRIGGER {name}")
-        other.execute(sql)
+        other.executescript(sql)
         for _, text in triggers:
             other.execute(text)
     problems = admin.check(path)

@@ -119,7 +119,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int,
 
 
 def test_simulated_gpus_are_read(tmp_path: Path) -> None:
-    (finding,) = data.gpus(tmp_path, "3:A100:40")
+    (finding,) = data.gpus(tmp_path, "3:A100:40", lambda reading: iter(()))
     assert finding == Finding(Level.OK, "gpus", "3 GPUs (simulated)")
 
 
