@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpuyard import __version__
 from gpuyard.actors.model import names
+from gpuyard.actors.model.errors import InvalidInput
 from gpuyard.actors.model.fleet import FleetSettings
 from gpuyard.actors.supervisor import Child
 from gpuyard.actors.worker_registry import WorkerRegistry
@@ -38,9 +39,16 @@ def peer_settings(settings: ServerSettings) -> PeerServerSettings | None:
     if settings.zmq_bind is None:
         return None
     return PeerServerSettings(
-        bind=Endpoint.parse(settings.zmq_bind),
+        bind=_endpoint("zmq_bind", settings.zmq_bind),
         keys=load_or_make(settings.data_dir / KEY_FILE),
-        advertise=Endpoint.parse(settings.zmq_advertise) if settings.zmq_advertise else None,
+        advertise=_endpoint("zmq_advertise", settings.zmq_advertise) if settings.zmq_advertise else None,
         ping_seconds=settings.heartbeat_seconds / 2,
         version=__version__,
     )
+
+
+def _endpoint(setting: str, text: str) -> Endpoint:
+    try:
+        return Endpoint.parse(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{setting}: {error.detail}") from None

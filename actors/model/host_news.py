@@ -19,7 +19,7 @@ def workers_changed(yard: Yard, facts: WorkerFacts, now: Now, out: Outbox) -> No
     freed = False
     for fact in facts.workers:
         host = yard.hosts.find(fact.worker_id)
-        if host is not None and host.ledger.at_once:
+        if host is not None and host.ledger.at_once and host.ledger.releasing:
             freed |= _release(yard, host, now, out)
     for host in yard.hosts.with_holds():
         if yard.hosts.is_gone(host.id):

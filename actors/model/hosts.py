@@ -46,6 +46,7 @@ class Host:
         self.ledger = Ledger()
         self.runs: dict[int, int] = {}
         self.spent = False
+        self.standing: tuple[object, ...] = ()
 
     @property
     def name(self) -> str:
@@ -219,6 +220,13 @@ class Hosts:
         changed = reshaped = False
         for fact in facts.workers:
             host = self.get(fact.worker_id)
+            standing = _standing(fact)
+            if host.known and standing == host.standing and host.fresh(now):
+                # A beat that tells nothing but newer readings: by far the most of them.
+                host.fact = fact
+                host.ledger.refresh(fact.facts, facts.revision, fact.observed_at)
+                continue
+            host.standing = standing
             before, took, capacity = host.fact.state if host.known else "", host.takes_work, _capacity(host, now)
             reshaped |= not host.known or _shape(host.fact) != _shape(fact)
             self._update(host, fact, facts.revision)
@@ -286,6 +294,15 @@ def _capacity(host: Host, now: Now) -> tuple[object, ...]:
 
 def _order(host: Host) -> tuple[int, str]:
     return host.fact.order, host.id
+
+
+def _standing(fact: WorkerFact) -> tuple[object, ...]:
+    """All that a placement asks of it, but for readings and times."""
+    gpus = [(g.uuid, g.index, g.memory_total, g.foreign, g.fault, g.missing, g.excluded) for g in fact.facts]
+    return (
+        fact.state, fact.takes_work, fact.labels, fact.max_jobs, fact.cpu_count, fact.gpus, fact.at_once,
+        fact.ephemeral, fact.order, gpus,
+    )  # fmt: skip
 
 
 def _shape(fact: WorkerFact) -> tuple[object, ...]:

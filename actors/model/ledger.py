@@ -42,6 +42,11 @@ class Ledger:
         self._free = None
         return before != [fact.uuid for fact in self._usable]
 
+    def refresh(self, gpus: tuple[GpuFact, ...], revision: int, observed_at: float) -> None:
+        """Newer readings of GPUs that stand as before."""
+        self.revision, self.observed_at = revision, observed_at
+        self.facts = {fact.uuid: fact for fact in gpus}
+
     def fresh(self, monotonic: float) -> bool:
         """Are the facts young enough to hand a GPU out? Simulated ones cannot grow stale."""
         return self.at_once or monotonic - self.observed_at <= FACTS_MAX_AGE
