@@ -176,7 +176,7 @@ class Hosts:
         return found
 
     def largest(self, memory: int) -> int | None:
-        """The most GPUs of that memory that one worker has; None when the size of one is not known, or there is none."""
+        """The most GPUs of that memory that one worker has; None without workers, or when one has never been heard."""
         if memory not in self._largest:
             sizes = [None if host.unmeasured else sum(s >= memory for s in host.sizes()) for host in self.all()]
             known = [size for size in sizes if size is not None]

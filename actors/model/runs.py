@@ -129,7 +129,7 @@ def _forget(yard: Yard, fence: int, host: str, cause: str = "") -> ForgetRun:
 
 
 def _look_first(yard: Yard, attempt: Attempt, event: AttemptExited) -> bool:
-    """May one of its GPUs have broken since they were last read? A keeper repeats an end: that is not waited for twice."""
+    """May one of its GPUs have broken since they were last read? A keeper repeats an end: it is waited for once."""
     if event.exit_class in BLAMELESS or not attempt.gpus or attempt.host != LOCAL_HOST or yard.ledger.at_once:
         return False
     return event.fence not in yard.suspects and not _faults(yard, attempt)

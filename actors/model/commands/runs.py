@@ -72,8 +72,10 @@ class ForgetRun(Message, frozen=True, kw_only=True):
 
 
 class PurgeRuns(Message, frozen=True, kw_only=True):
-    """Delete the folders and logs of these ended runs. From: Scheduler. To: ProcessKeeper, through the gateway that of a
-    worker. Repeat: harmless."""
+    """Delete the folders and logs of these ended runs. From: Scheduler. To: ProcessKeeper, a worker's too.
+
+    Repeat: harmless.
+    """
 
     fences: tuple[int, ...]
 
