@@ -149,8 +149,8 @@ Row = (
 
 
 class Deleted(msgspec.Struct, frozen=True, tag=True):
-    """`by_status` counts the deleted jobs; `fences` are the runs whose folders may go, `hosts` names the worker of those
-    that were on one.
+    """`by_status` counts the deleted jobs; `fences` are the runs whose folders may go, `hosts` names the workers of
+    those that were on one.
 
     For DeleteJobRow: `found` tells that the job exists, `terminal` that it had ended and holds no GPU any more (else
     nothing was deleted).
