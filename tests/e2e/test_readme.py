@@ -59,7 +59,7 @@ def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.C
 def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert README.count("```bash") == len(COMMANDS)
     page = {"demo", "test", "server", "use", "limits", "cancel", "curl"}
-    assert set(COMMANDS) == page | {"fleet", "enrol", "worker", "dispatch", "cloud"}
+    assert set(COMMANDS) == page | {"people", "fleet", "enrol", "worker", "dispatch", "cloud"}
     assert all("\n" not in COMMANDS[name] for name in ("demo", "test")), "single lines"
 
 
@@ -104,6 +104,26 @@ def test_the_commands_to_use_it_work_in_the_order_of_the_page(make_server: MakeS
     assert "submitted, followed, and its exit code is mine" in outputs["use"]
     assert "GpusBusy" in outputs["limits"] or "GPUs" in outputs["limits"]
     assert '"success":true' in outputs["curl"].replace(" ", "") and "queue_depth" in outputs["curl"]
+    _all_ended(server)
+
+
+@pytest.mark.timeout(180)
+def test_the_commands_about_people_work_in_the_order_of_the_page(make_server: MakeServer, tmp_path: Path) -> None:
+    server = make_server().start()
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GPUYARD_SERVER": server.url,
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+    }
+    done = bash(COMMANDS["people"], tmp_path, 120, **environ)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "root (1)" in done.stdout and "anns" in done.stdout and "user_changed" in done.stdout
+    server.token = (tmp_path / "ann.token").read_text().strip()
+    assert server.get("/api/users/me").body["level"] == "lead"
+    assert server.request("GET", "/api/users/me", None, {"Authorization": "Bearer gy_x"}).status == 401
+    server.token = (tmp_path / "root.token").read_text().strip()
+    assert server.post("/api/jobs/cancel", {"all": True, "all_users": True}).status == 200
     _all_ended(server)
 
 
