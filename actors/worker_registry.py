@@ -279,8 +279,8 @@ class WorkerRegistry(Actor):
             out.records.append(audit_line(command.by, now.wall, action, view.id, command.cause, name=view.name))
 
         def done() -> None:
+            self._flush()  # the Scheduler knows of it before whoever asked may count on it
             _answer(reply, answer)
-            self._flush()
 
         self._perform(out, done, partial(_decline, reply))
         return LATER
