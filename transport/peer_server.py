@@ -88,8 +88,7 @@ class PeerServer(Actor):
         self._sessions = SessionTable()
         self._calls = CallsOut(self.ours)
         self._received = self._sent = 0
-        # Where the reader stands inside a message.
-        self._route: bytes | None = None
+        # Does the reader stand inside a message that has too many parts?
         self._skipping = False
         # Is reading put off, and when was it last asked for?
         self._paced = False
@@ -239,37 +238,30 @@ class PeerServer(Actor):
 
     def _read(self) -> None:
         """Take what waits, a bounded number of parts."""
-        if self._paced:
-            return
-        parts = 0
-        while self._socket.waits():
-            # All parts of a message are there once its first is.
-            while (part := self._socket.receive()).more and parts < AT_ONCE:
-                self._take(part)
-                parts += 1
-            self._take(part)
-            parts += 1
-            if parts >= AT_ONCE:
-                self.inbox.after(SOON, ReadOn())
-                return
+        budget = 0 if self._paced else AT_ONCE
+        while budget > 0 and self._socket.waits():
+            budget -= self._skip(budget) if self._skipping else self._take()
+        if budget <= 0 and not self._paced:
+            self.inbox.after(SOON, ReadOn())
 
-    def _take(self, part: zmq.Frame) -> None:
-        """One part: a message is a routing id and exactly one more."""
-        if self._skipping:
-            self._skipping = part.more
-        elif self._route is None:
-            self._route = part.bytes
-            if not part.more:
-                self._route = None
-                self._tally.add(Cause.PARTS)
+    def _take(self) -> int:
+        """One message: the routing id, which ROUTER puts in front, and exactly one part. How many parts were read."""
+        route, part = self._socket.receive()
+        self._skipping = part.more
+        if part.more:
+            self._tally.add(Cause.PARTS)
         else:
-            route, self._route = self._route, None
-            if part.more:
-                self._skipping = True
-                self._tally.add(Cause.PARTS)
-            else:
-                self._received += 1
-                self._hear(route, part)
+            self._received += 1
+            self._hear(route, part)
+        return 2
+
+    def _skip(self, most: int) -> int:
+        """The other parts of a message that has too many. How many were read."""
+        for count in range(1, most + 1):
+            if not self._socket.skip():
+                self._skipping = False
+                return count
+        return most
 
     def _hear(self, route: bytes, part: zmq.Frame) -> None:
         key = property_of(part, "User-Id")

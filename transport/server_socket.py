@@ -92,9 +92,13 @@ class ServerSocket:
         """Can anything be read? (Cheaper than to try.)"""
         return bool(int(self._socket.get(_EVENTS)) & _POLLIN)
 
-    def receive(self) -> zmq.Frame:
-        """One part; something waits."""
-        return self._socket.recv(_NOBLOCK, copy=False)
+    def receive(self) -> tuple[bytes, zmq.Frame]:
+        """The routing id and the first part of a message; one waits. All its parts are there once its first is."""
+        return self._socket.recv(_NOBLOCK), self._socket.recv(_NOBLOCK, copy=False)
+
+    def skip(self) -> bool:
+        """Throw away one more part; False when it was the message's last."""
+        return self._socket.recv(_NOBLOCK, copy=False).more
 
     def send(self, route: bytes, data: bytes) -> Sent:
         try:

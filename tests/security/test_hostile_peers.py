@@ -264,16 +264,25 @@ def test_a_known_key_with_anothers_routing_id_speaks_for_itself_alone(stage: Sta
             server.answer(said)
             assert isinstance(victim.hear(), wire.Sync), "the id stays with whom it belongs to"
             assert not intruder.socket.poll(200)
-    # The victim has gone; now the intruder may have the id, and is still the intruder.
-    with peer(server, intruder_keys, routing_id=b"chosen") as intruder:
-        intruder.greet()
-        intruder.send(wire.pack(beat(3, "victim")))
+    # The victim has gone; once the server has seen that, the intruder may have the id, and is still the intruder.
+    with ExitStack() as stack:
+
+        def succeeds() -> bool:
+            successor = stack.enter_context(peer(server, intruder_keys, routing_id=b"chosen"))
+            successor.send(GREET)
+            successor.send(wire.pack(beat(3, "victim")))
+            intruders.append(successor.socket)
+            return bool(successor.socket.poll(500))
+
+        intruders: list[zmq.Socket[bytes]] = []
+        eventually(succeeds, timeout=30)
         heard = eventually(lambda: server.said("intruder"))
         assert {one.key for one in heard} == {intruder_keys.public}
+        assert isinstance(Peer(intruders[-1]).hear(), wire.Greeted)
         before = server.refused("misrouted")
         server.tell(SendToPeer(user_id="honest", route=b"chosen", sync=sync()))
         eventually(lambda: server.refused("misrouted") > before)
-        assert not intruder.socket.poll(100), "what is meant for the victim goes nowhere"
+        assert not any(socket.poll(100) for socket in intruders), "what is meant for the victim goes nowhere"
 
 
 def test_a_gigabyte_is_announced_on_a_connection_that_is_allowed(stage: Stage) -> None:
