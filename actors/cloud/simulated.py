@@ -32,6 +32,7 @@ from gpuyard.actors.model.cloud_remote import (
 
 FOLDER: Final = "simulated_cloud"
 SCRIPT: Final = "script.json"
+AT_HAND: Final = 1_000
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,12 +267,14 @@ class Simulated:
     def _job(self, remote_id: str) -> Job | None:
         if self._script.lost or "/" in remote_id:
             return None
-        if remote_id not in self._known:
-            try:
-                self._known[remote_id] = msgspec.json.decode((self._jobs / f"{remote_id}.json").read_bytes(), type=Job)
-            except (OSError, msgspec.MsgspecError):
-                return None
-        return self._known[remote_id]
+        if remote_id in self._known:
+            return self._known[remote_id]
+        try:
+            job = msgspec.json.decode((self._jobs / f"{remote_id}.json").read_bytes(), type=Job)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        self._remember(job)
+        return job
 
     def _all(self) -> list[Job]:
         if not self._jobs.is_dir():
@@ -284,4 +287,10 @@ class Simulated:
         draft = self._jobs / f"{job.id}.new"
         draft.write_bytes(msgspec.json.encode(job))
         draft.replace(self._jobs / f"{job.id}.json")
+        self._remember(job)
+
+    def _remember(self, job: Job) -> None:
+        """The files are the truth; the newest are kept at hand."""
         self._known[job.id] = job
+        if len(self._known) > AT_HAND:
+            del self._known[next(iter(self._known))]
