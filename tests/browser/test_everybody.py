@@ -40,8 +40,9 @@ def busy(server: Server) -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page: Open, busy: str, scheme: str) -> None:
     found: dict[str, list[str]] = {}
+    page = open_page("/", color_scheme=scheme)
     for path in [*PATHS, f"/jobs/{busy}"]:
-        page = open_page(path, color_scheme=scheme)
+        page.goto(path)
         expect(page.locator("#live-words")).to_have_text("live")
         found[path] = findings(page)
     assert {path: problems for path, problems in found.items() if problems} == {}
