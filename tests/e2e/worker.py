@@ -43,6 +43,7 @@ class Worker:
     def __init__(self, server: Server, folder: Path, name: str, token: str, gpus: str = "2") -> None:
         self.server, self.folder, self.name, self.token, self.gpus = server, folder, name, token, gpus
         self.data = folder / "data"
+        self.words = [sys.executable, "-W", "error", "-m", "gpuyard", "worker"]
         self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ class Worker:
         self.starts += 1
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GPUYARD_")}
         environ |= {"GPUYARD_CONFIG_FILE": str(self.folder / "none.toml"), **QUICK, "GPUYARD_WORKER_TOKEN": self.token}
-        command = [sys.executable, "-W", "error", "-m", "gpuyard", "worker"]
+        command = [*self.words]
         command += ["--data-dir", str(self.data), "--simulate-gpus", self.gpus, *flags]
         with (self.folder / f"stderr-{self.starts}").open("wb") as stderr:
             self.process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL, env=environ)

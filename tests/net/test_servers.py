@@ -12,7 +12,7 @@ from tests.net.hosts import boottime
 from tests.net.scenes import MakeWorker, Scene, Stage, wait_until
 from tests.support import eventually
 
-LEASE = 8.0
+LEASE = 5.0
 
 
 def lives_through_a_restart(scene: Scene) -> None:
