@@ -13,9 +13,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
+from gpuyard.actors.cloud.ends import TAIL_BYTES, explain
 from gpuyard.actors.cloud.provider import Provider, ProviderError, Refused, Retryable
 from gpuyard.actors.cloud.runlogs import RunLogs
-from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep, Upload
+from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Fetched, Find, Poll, Probe, Submit, Sweep, Upload
 from gpuyard.actors.model.cloud_remote import Health, Order, Remote, Trouble
 from gpuyard.actors.model.errors import Busy
 
@@ -199,13 +200,17 @@ class Desk:
                     break
         return chosen
 
-    async def _fetch(self, call: Fetch) -> bool:
+    async def _fetch(self, call: Fetch) -> Fetched:
         offset = self._logs.offset(call.fence)
-        if offset is None:
-            return False
-        piece = await self._provider.logs(call.remote_id, offset)
-        self._logs.append(call.fence, piece.data)
-        return piece.more and bool(piece.data)
+        if offset is not None:
+            piece = await self._provider.logs(call.remote_id, offset)
+            self._logs.append(call.fence, piece.data)
+            if piece.more and piece.data:
+                return Fetched(more=True)
+        if call.code is None:
+            return Fetched()
+        why = explain(call.code, self._logs.tail(call.fence, TAIL_BYTES))
+        return Fetched(exit_class=why.exit_class, message=why.message)
 
     async def _test(self, done: Callable[[Health | BaseException], None]) -> None:
         try:

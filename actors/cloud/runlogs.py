@@ -76,6 +76,16 @@ class RunLogs:
         if data:
             self._append(self._folder(fence) / LOG, data)
 
+    def tail(self, fence: int, size: int) -> bytes:
+        """The last bytes of the remote log, as far as they are here."""
+        start = max(self._header(fence), self._size(fence) - size)
+        try:
+            with (self._runs / str(fence) / LOG).open("rb") as file:
+                file.seek(start)
+                return file.read(size)
+        except OSError:
+            return b""
+
     def forget(self, fence: int) -> None:
         self._headers.pop(fence, None)
 

@@ -185,7 +185,7 @@ class Book:
             case Poll(jobs):
                 self._watch.looked(jobs, result, now)
             case Fetch(fence):
-                self._watch.fetched(fence, bool(result), now)
+                self._watch.fetched(fence, result, now)
             case Cancel(fence, remote_id):
                 case.strays.ended(remote_id)
                 self._watch.cancelled(fence, now)

@@ -36,10 +36,22 @@ class Poll(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """Append what is new in the remote log to the run's. Answer: bool, is there more at once?"""
+    """Append what is new in the remote log to the run's. Answer: Fetched.
+
+    `code` is set for the last read of a failed run: then the answer says why it failed, as far as the log tells.
+    """
 
     fence: int
     remote_id: str
+    code: int | None = None
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """`more`: there is more to be read at once. `exit_class` and `message` are what the log tells of a failure."""
+
+    more: bool = False
+    exit_class: str = ""
+    message: str = ""
 
 
 class Cancel(msgspec.Struct, frozen=True):

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from gpuyard.actors.model.cloud_begin import MISSES
-from gpuyard.actors.model.cloud_calls import Cancel, Fetch, Poll
+from gpuyard.actors.model.cloud_calls import Cancel, Fetch, Fetched, Poll
 from gpuyard.actors.model.cloud_case import Case
 from gpuyard.actors.model.cloud_remote import ENDED, RemoteState, RemoteStatus, Trouble
 from gpuyard.actors.model.cloud_run import RemoteRun, Stage, exit_of
@@ -50,7 +52,7 @@ class Watch:
             return
         # Only a read that begins after the end was seen holds all there is.
         run.fetching, run.fetching_all = True, run.final is not None
-        self._case.out.calls.append(Fetch(run.fence, run.remote_id))
+        self._case.out.calls.append(Fetch(run.fence, run.remote_id, _to_be_explained(run.final)))
 
     def _check_limit(self, run: RemoteRun, now: Now) -> None:
         limit = run.order.spec.time_limit
@@ -114,16 +116,19 @@ class Watch:
 
     # --- log and end -------------------------------------------------------------------------------------------
 
-    def fetched(self, fence: int, more: bool, now: Now) -> None:
+    def fetched(self, fence: int, fetched: Fetched, now: Now) -> None:
         run = self._live(fence)
         if run is None:
             return
         run.fetching, run.fetch_tries = False, 0
-        if run.final is None and not more:
+        if run.final is None and not fetched.more:
             run.fetch_due = now.monotonic + self._case.capabilities.poll_seconds
-        elif more or not run.fetching_all:
+        elif fetched.more or not run.fetching_all:
             run.fetch_due = now.monotonic
         else:
+            if fetched.exit_class and run.final is not None:
+                message = run.final.message or fetched.message
+                run.final = replace(run.final, exit_class=fetched.exit_class, message=message)
             self._conclude(run)
 
     def not_fetched(self, fence: int, trouble: Trouble, now: Now) -> None:
@@ -163,6 +168,13 @@ class Watch:
     def _live(self, fence: int) -> RemoteRun | None:
         run = self._case.runs.get(fence)
         return run if run is not None and run.stage is Stage.LIVE else None
+
+
+def _to_be_explained(final: RemoteStatus | None) -> int | None:
+    """The exit code of a run that failed by itself: its log may tell why."""
+    if final is None or final.state is not RemoteState.FAILED or not final.exit_class.startswith(("exit:", "signal:")):
+        return None
+    return final.exit_code or 1
 
 
 def _is_looked_at(run: RemoteRun) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gpuyard.actors.model.clock import ManualClock
 from gpuyard.actors.model.cloud_book import Book
-from gpuyard.actors.model.cloud_calls import CloudCall, Fetch, Poll, Submit
+from gpuyard.actors.model.cloud_calls import CloudCall, Fetch, Fetched, Poll, Submit
 from gpuyard.actors.model.cloud_circuit import Circuit
 from gpuyard.actors.model.cloud_remote import Capabilities, Order, Remote, RemoteState, RemoteStatus, Trouble
 from gpuyard.actors.model.commands import RunSpec
@@ -93,7 +93,7 @@ class Bench:
     def read_logs(self) -> None:
         """Every log that is being read is read to its end."""
         while fetches := [call for call in self.pending if isinstance(call, Fetch)]:
-            self.answer(fetches[0], False)
+            self.answer(fetches[0], Fetched())
 
     def next(self, kind: type[Any]) -> Any:
         """The first call of a kind that nobody answered yet, let time pass as it must."""

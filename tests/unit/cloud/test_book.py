@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpuyard.actors.model.cloud_calls import Cancel, Fetch, Find, Poll, Probe, Submit, Sweep
+from gpuyard.actors.model.cloud_calls import Cancel, Fetch, Fetched, Find, Poll, Probe, Submit, Sweep
 from gpuyard.actors.model.cloud_remote import Remote, RemoteState, RemoteStatus
 from gpuyard.actors.model.events import AttemptAccepted, AttemptProgress, AttemptStarted, OrphanSeen
 from tests.unit.cloud.bench import DONE, GONE, RUNNING, STOPPED, Bench
@@ -27,7 +27,7 @@ class TestTheUsualWay:
         assert bench.tells == [AttemptAccepted(fence=7, remote_id="r7", url="https://there/7")]
         assert only(bench.poll(r7=RUNNING)) == Fetch(7, "r7")
         assert isinstance(bench.tells[-1], AttemptStarted)
-        bench.answer(Fetch(7, "r7"), False)
+        bench.answer(Fetch(7, "r7"), Fetched())
         bench.poll(r7=DONE)
         assert bench.exit_of(7) is None, "the rest of the log comes before the end"
         bench.read_logs()
@@ -39,9 +39,9 @@ class TestTheUsualWay:
         bench.live(1)
         early = only(bench.poll(r1=RUNNING))
         bench.poll(r1=DONE)
-        late = only(bench.answer(early, False))
+        late = only(bench.answer(early, Fetched()))
         assert isinstance(late, Fetch) and bench.exit_of(1) is None
-        bench.answer(late, False)
+        bench.answer(late, Fetched())
         assert bench.exit_of(1) is not None
 
     def test_an_end_is_told_again_at_each_beat_until_it_is_forgotten(self) -> None:
@@ -73,6 +73,16 @@ class TestTheUsualWay:
             if bench.exit_of(1) is None:
                 calls = [bench.next(Fetch)]
         assert bench.exit_of(1) is not None
+
+    def test_the_log_may_say_why_it_failed(self) -> None:
+        bench = Bench()
+        bench.live(1)
+        failed = RemoteStatus(state=RemoteState.FAILED, exit_code=1, exit_class="exit:1")
+        fetch = only(bench.poll(r1=failed))
+        assert fetch.code == 1
+        bench.answer(fetch, Fetched(exit_class="oom", message="CUDA out of memory"))
+        end = bench.exit_of(1)
+        assert end is not None and (end.exit_class, end.exit_code, end.message) == ("oom", 1, "CUDA out of memory")
 
     def test_progress_is_told_when_it_changes(self) -> None:
         bench = Bench(logs=False)

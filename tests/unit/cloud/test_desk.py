@@ -142,7 +142,7 @@ def test_our_own_words_stand_before_the_remote_log_and_no_byte_comes_twice(offic
     odd.raises = None
     office.ask(Submit(order(1)))
     odd.text = b"0123456789"
-    while office.ask(Fetch(1, "r1"))[0]:
+    while office.ask(Fetch(1, "r1"))[0].more:
         pass
     own = b"gpuyard: somewhere: come again\ngpuyard: somewhere has it as r1 https://there\n"
     assert office.log(1) == own + b"0123456789"
@@ -160,7 +160,7 @@ def test_a_new_desk_goes_on_with_the_log_where_the_old_one_was(office: Office, o
     try:
         found, _ = other.ask(Find((order(1),)))
         assert [remote.id for remote in found["gy-x-1"]] == ["r1"], "as it was written down"
-        while other.ask(Fetch(1, "r1"))[0]:
+        while other.ask(Fetch(1, "r1"))[0].more:
             pass
         assert other.log(1).endswith(b"\n0123456")
     finally:
@@ -180,6 +180,15 @@ def test_a_log_is_kept_up_to_its_cap(tmp_path: Path, odd: Odd) -> None:
         assert 100 <= len(office.log(1)) < 200
     finally:
         office.desk.stop()
+
+
+def test_the_end_of_the_log_says_why_a_run_failed(office: Office, odd: Odd) -> None:
+    office.ask(Submit(order(1)))
+    odd.text, odd.most = b"step 1\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB\n", 4096
+    fetched, _ = office.ask(Fetch(1, "r1", 1))
+    assert fetched.exit_class == "oom" and "Tried to allocate" in fetched.message
+    odd.text += b"ValueError: no such column\n" * 10
+    assert office.ask(Fetch(1, "r1", None))[0].exit_class == ""
 
 
 def test_what_was_written_down_does_not_count_once_the_provider_denies_it(office: Office) -> None:
