@@ -27,6 +27,7 @@ from gpuyard.cli.lazy import Family
 from gpuyard.cli.options import client_options, output_options
 from gpuyard.cli.registry import ROOT
 from gpuyard.cli.settings import ENV_PREFIX, ServerSettings
+from gpuyard.cli.worker_settings import WorkerSettings
 
 FILE = Path(__file__).parents[1] / "REFERENCE.md"
 FIRST, SECOND = "/api/jobs", "/api/cloud/jobs"
@@ -222,6 +223,15 @@ def settings() -> Lines:
     yield "TOML file (`name = value`), in this order; `gpuyard config show` says where each came from."
     yield ""
     yield from table(("variable", "default", "meaning"), map(setting, ServerSettings.model_fields.items()))
+    yield from [
+        "",
+        "`gpuyard worker` reads those of them that concern GPUs, runs and beats, and has these of its own:",
+        "",
+    ]
+    own = {
+        name: field for name, field in WorkerSettings.model_fields.items() if name not in ServerSettings.model_fields
+    }
+    yield from table(("variable", "default", "meaning"), map(setting, own.items()))
 
 
 def setting(item: tuple[str, Any]) -> tuple[str, str, str]:

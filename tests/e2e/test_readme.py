@@ -59,7 +59,7 @@ def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.C
 def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert README.count("```bash") == len(COMMANDS)
     page = {"demo", "test", "server", "use", "limits", "cancel", "curl"}
-    assert set(COMMANDS) == page | {"people", "fleet", "enrol", "worker", "dispatch", "cloud"}
+    assert set(COMMANDS) == page | {"people", "fleet", "enrol", "worker", "dispatch", "pull", "cloud"}
     assert all("\n" not in COMMANDS[name] for name in ("demo", "test")), "single lines"
 
 
@@ -157,6 +157,13 @@ def test_the_commands_about_workers_work_in_the_order_of_the_page(make_server: M
         assert "gpu-box:0" in done.stdout and "gpu-box is being drained" in done.stdout
         waiting = [job for job in server.get("/api/jobs").body["jobs"] if job["name"] == "waits"]
         assert server.wait(waiting[0]["job_id"])["status"] == "completed"
+        done = bash(
+            COMMANDS["pull"].replace("~/.local/share/gpuyard-worker", str(worker.data)), tmp_path, 90, **environ
+        )
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        assert "unreachable" in done.stdout
+        (there,) = [job for job in server.get("/api/jobs").body["jobs"] if job["name"] == "there"]
+        assert (server.wait_phase(there["job_id"])["status"], there["attempt"]) == ("running", 1)
         bash(COMMANDS["cancel"], tmp_path, 60, **environ)
         _all_ended(server)
     finally:

@@ -22,6 +22,9 @@ from tests.support import eventually
 PROGRAM = Path(__file__).with_name("program.py")
 PORT = 7441
 
+# Seconds; tools/partitions.py plays with longer ones.
+LEASE = float(os.environ.get("GPUYARD_TEST_LEASE", "6"))
+TIMEOUT = 120 + 10 * LEASE
 # The product's own figures in seconds instead of minutes.
 HEARTBEAT, OFFLINE, MARGIN = 0.25, 1.5, 3.0
 SCALED = {
@@ -203,18 +206,18 @@ class Job:
         before = self.lease_until(worker)
         return eventually(lambda: until if (until := self.lease_until(worker)) > before else 0.0, 30)
 
-    def wait_lives(self, runs: int = 1, timeout: float = 60) -> Job:
+    def wait_lives(self, runs: int = 1) -> Job:
         """Until so many runs of it have marked that they live."""
-        eventually(lambda: len(self.runs()) >= runs, timeout, f"{self.id}: {self.view()}")
+        eventually(lambda: len(self.runs()) >= runs, 60 + 2 * self.seconds, f"{self.id}: {self.view()}")
         return self
 
     def view(self) -> dict[str, Any]:
         return self.server.job(self.id)
 
-    def finish(self, timeout: float = 60) -> list[Span]:
+    def finish(self) -> list[Span]:
         """Let it end by itself; its runs, of which no two lived together."""
         self._finish.touch()
-        done = self.server.wait(self.id, *TERMINAL, timeout=timeout)
+        done = self.server.wait(self.id, *TERMINAL, timeout=60 + 2 * self.seconds)
         assert done["status"] == "completed", done
         return check_none_overlap(self.marks)
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.keeper.host import kill
-from tests.net.fleet import NetServer
+from tests.net.fleet import LEASE, TIMEOUT, NetServer
 from tests.net.hosts import boottime
 from tests.net.scenes import MakeWorker, Scene, Stage, wait_until
 from tests.support import eventually
-
-LEASE = 6.0
 
 
 def agent_frozen_for_long(scene: Scene) -> None:
@@ -114,7 +112,7 @@ def host_rebooted(scene: Scene) -> None:
     scene.began_anew(after=until - LEASE, because="the machine was restarted")
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(TIMEOUT)
 def test_agents_and_keepers(server: NetServer, make_worker: MakeWorker, tmp_path: Path) -> None:
     stage = Stage(server, make_worker, tmp_path / "jobs")
     for play in (

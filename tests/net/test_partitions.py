@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.fleet import MARGIN, NetServer
+from tests.net.fleet import LEASE, MARGIN, TIMEOUT, NetServer
 from tests.net.hosts import boottime
 from tests.net.scenes import MakeWorker, Scene, Stage, wait_until
 
-LEASE = 6.0
 # A twentieth of it is time enough to find each other again.
-LONG_LEASE = 24.0
+LONG_LEASE = 4 * LEASE
 
 
 def silence(scene: Scene, share: float) -> float:
@@ -81,7 +80,7 @@ def held_for_ever(scene: Scene) -> None:
     scene.goes_on()
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(TIMEOUT)
 def test_silence(server: NetServer, make_worker: MakeWorker, tmp_path: Path) -> None:
     stage = Stage(server, make_worker, tmp_path / "jobs")
     for play in (half_a_lease, just_over_a_lease, three_leases, deaf_server, deaf_worker):

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.fleet import NetServer, Worker
+from tests.net.fleet import LEASE, TIMEOUT, NetServer, Worker
 from tests.net.hosts import boottime
 from tests.net.scenes import MakeWorker, Scene, Stage, wait_until
 from tests.support import eventually
-
-LEASE = 5.0
 
 
 def lives_through_a_restart(scene: Scene) -> None:
@@ -37,7 +35,7 @@ def outlives_its_lease(scene: Scene) -> None:
     scene.began_anew(after=scene.job.runs()[0].end)
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(TIMEOUT)
 def test_a_server_that_is_killed_and_comes_back(server: NetServer, make_worker: MakeWorker, tmp_path: Path) -> None:
     stage = Stage(server, make_worker, tmp_path / "jobs")
     stage.add(lives_through_a_restart, 10 * LEASE)
@@ -52,7 +50,7 @@ def test_a_server_that_is_killed_and_comes_back(server: NetServer, make_worker: 
     stage.play()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(TIMEOUT)
 def test_a_server_that_is_quick_to_come_back_costs_nothing(
     server: NetServer, make_worker: MakeWorker, tmp_path: Path
 ) -> None:
@@ -68,7 +66,7 @@ def test_a_server_that_is_quick_to_come_back_costs_nothing(
     stage.play()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(TIMEOUT)
 def test_a_copied_folder_is_refused(server: NetServer, make_worker: MakeWorker, tmp_path: Path) -> None:
     stage = Stage(server, make_worker, tmp_path / "jobs")
     stage.add(lives_beside_its_clone, LEASE)
