@@ -184,7 +184,7 @@ class _Exchange:
 def _to_log_in(scope: Scope) -> Response | None:
     """Whoever opens a page without being logged in is led there; programs get their 401."""
     accepts = next((value for name, value in scope["headers"] if name == b"accept"), b"")
-    if scope["method"] != "GET" or b"text/html" not in accepts or scope["path"].startswith(("/api/", "/ui/")):
+    if scope["method"] != "GET" or b"text/html" not in accepts or scope["path"].startswith(("/api/", "/ui")):
         return None
     asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
     return Response(None, 303, {"Location": f"/login?{urlencode({'next': asked})}"})

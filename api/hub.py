@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from gpuyard.actors.model.clock import iso
@@ -17,6 +17,9 @@ from gpuyard.actors.model.people import Viewer
 from gpuyard.api import sse
 
 MOST_WAITING = 1_000
+# With so few viewers each event is sent at once; with more they are gathered, never so long that a page seems old.
+FEW = 8
+LONGEST_GATHERING = 0.25
 
 
 def event_view(row: EventRow) -> dict[str, Any]:
@@ -48,10 +51,15 @@ def resync(newest: int | None = None) -> bytes:
 
 
 class Subscription:
-    """What one viewer has still to be sent: (event id or None, frame), oldest first."""
+    """What one viewer has still to be sent: (event id or None, frame), oldest first.
 
-    def __init__(self, viewer: Viewer) -> None:
+    `pause` says how many seconds to gather what comes before it is sent: with many viewers a send for each event
+    would cost more than all else.
+    """
+
+    def __init__(self, viewer: Viewer, pause: Callable[[], float] = lambda: 0.0) -> None:
         self.viewer = viewer
+        self._pause = pause
         self.lost = False
         self._waiting: deque[tuple[int | None, bytes]] = deque()
         self._filled = asyncio.Event()
@@ -76,6 +84,8 @@ class Subscription:
         """All that comes, joined as it waits, without events up to id `after`; ends when the viewer was dropped."""
         while True:
             await self._filled.wait()
+            if (pause := self._pause()) > 0:
+                await asyncio.sleep(pause)
             self._filled.clear()
             taken = list(self._waiting)
             self._waiting.clear()
@@ -91,16 +101,22 @@ class Hub:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
+        self.changes = 0  # How often something was published: who kept what it was made from knows that it is old.
 
     def subscribe(self, viewer: Viewer) -> Subscription:
-        subscription = Subscription(viewer)
+        subscription = Subscription(viewer, self._gathering)
         self._subscriptions.add(subscription)
         return subscription
+
+    def _gathering(self) -> float:
+        """None for a few viewers, a quarter of a second for a hundred and more."""
+        return min(LONGEST_GATHERING, max(0, len(self._subscriptions) - FEW) / 300)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
 
     def published(self, events: Sequence[EventRow], revision: int) -> None:
+        self.changes += 1
         if not self._subscriptions:
             return
         framed = [(row, event_frame(row)) for row in events]
@@ -113,5 +129,6 @@ class Hub:
 
     def interrupted(self) -> None:
         """The link to the core was cut: nobody knows what was missed."""
+        self.changes += 1
         for subscription in self._subscriptions:
             subscription.drop()

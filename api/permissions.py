@@ -151,7 +151,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/cloud"): Rule.VIEWER,
     ("GET", "/login"): Rule.PUBLIC,
     ("GET", "/usage"): Rule.VIEWER,
-    ("GET", "/ui/{name}"): Rule.VIEWER,
+    ("GET", "/ui"): Rule.VIEWER,
     ("GET", "/assets/act.js"): Rule.PUBLIC,
     ("GET", "/assets/ages.js"): Rule.PUBLIC,
     ("GET", "/assets/bulk.js"): Rule.PUBLIC,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from gpuyard.actors.model.errors import NotFound
-from gpuyard.api.deps import settings_of, viewer_of
+from gpuyard.api.deps import scopes_of, settings_of, viewer_of
 from gpuyard.api.web import admin, approvals, cloud, gpus, jobs, overview, submit, usage, workers  # noqa: F401  (they register their regions)
 from gpuyard.api.web.inside import Inside, Refused
 from gpuyard.api.web.regions import REGIONS, Asked
-from gpuyard.api.web.render import framed, page, render
+from gpuyard.api.web.render import framed, packed, page, render
+from gpuyard.api.web.shared import Shared
 
 router = APIRouter(include_in_schema=False)
 
@@ -80,13 +83,39 @@ async def _page(
     return page(request, html, status)
 
 
-@router.get("/ui/{name}")
-async def region(request: Request, name: str) -> Response:
-    """One region alone, as its page would show it."""
-    if name not in REGIONS:
-        raise NotFound(f"there is no part of a page called {name}")
-    drawn = await _drawn(_asked(request), name)
-    return page(request, render(drawn["template"], drawn))
+@router.get("/ui")
+async def regions(
+    request: Request,
+    names: Annotated[str, Query(max_length=400)],
+    have: Annotated[str, Query(max_length=1_000)] = "",
+) -> Response:
+    """The regions of a page that are not what the browser has: name → {html, tag}. `have` is NAME:TAG,…"""
+    asked = _asked(request)
+    viewer, shared = asked.viewer, _shared(request)
+    params = tuple(sorted((key, value) for key, value in asked.params.items() if key not in ("names", "have")))
+    known = dict(pair.split(":", 1) for pair in have.split(",") if ":" in pair)
+    wanted = [name for name in dict.fromkeys(names.split(",")) if name in REGIONS]
+    who = (viewer.user_id, viewer.level, viewer.team_id, scopes_of(request))
+    drawn = await asyncio.gather(*(shared.get((who, name, params), partial(_alone, asked, name)) for name in wanted))
+    fresh = {
+        name: {"html": one.html, "tag": one.tag}
+        for name, one in zip(wanted, drawn, strict=True)
+        if known.get(name) != one.tag
+    }
+    return packed(request, msgspec.json.encode(fresh), "application/json", {"Cache-Control": "no-store"})
+
+
+async def _alone(asked: Asked, name: str) -> str:
+    drawn = await _drawn(asked, name)
+    return render(drawn["template"], drawn)
+
+
+def _shared(request: Request) -> Shared:
+    shared: Shared | None = getattr(request.app.state, "shared", None)
+    if shared is None:
+        hub = request.app.state.hub
+        shared = request.app.state.shared = Shared(lambda: hub.changes)
+    return shared
 
 
 @router.get("/")

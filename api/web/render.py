@@ -67,7 +67,11 @@ def page(request: Request, html: str, status: int = 200) -> Response:
     }
     if status == 200 and request.headers.get("if-none-match") == tag:
         return Response(None, 304, headers)
+    return packed(request, body, "text/html; charset=utf-8", headers, status)
+
+
+def packed(request: Request, body: bytes, kind: str, headers: dict[str, str], status: int = 200) -> Response:
+    """Smaller on the way, where that is worth it and the browser takes it."""
     if len(body) >= WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
-        body = gzip.compress(body, 1)
-        headers["Content-Encoding"] = "gzip"
-    return Response(body, status, headers, "text/html; charset=utf-8")
+        return Response(gzip.compress(body, 1), status, {**headers, "Content-Encoding": "gzip"}, kind)
+    return Response(body, status, headers, kind)

@@ -3,13 +3,15 @@
 import { lay } from "./morph.js";
 
 const KINDS = { gpu_changed: "gpus", gpu_set_aside: "gpus", worker_changed: "workers" };
-const PAUSE = 300; // milliseconds for events to gather
+const PAUSE = 150; // milliseconds for events to gather
+const APART = 900; // between two updates, while much happens
 const STALE = 5000; // without the stream for so long, the page says that it is old
 
 const button = document.getElementById("live");
 const words = document.getElementById("live-words");
 const wanted = new Set();
 let timer = 0;
+let last = 0;
 let paused = false;
 let cut = 0;
 
@@ -23,36 +25,53 @@ function regions(kind) {
   return kind ? all.filter((region) => region.dataset.watch.split(" ").includes(kind)) : all;
 }
 
-function address(region) {
+// One request for all of them; only what is not shown already comes back.
+function address(all) {
   const query = new URLSearchParams(location.search);
-  if (region.dataset.id) query.set("id", region.dataset.id);
-  return `/ui/${region.dataset.region}?${query}`;
+  query.set("names", all.map((region) => region.dataset.region).join(","));
+  query.set("have", all.filter((region) => region.tag).map((region) => `${region.dataset.region}:${region.tag}`).join(","));
+  const id = all.find((region) => region.dataset.id)?.dataset.id;
+  if (id) query.set("id", id);
+  return `/ui?${query}`;
 }
 
-async function load(region) {
-  const answer = await fetch(address(region), { headers: { Accept: "text/html" } });
+async function load(all) {
+  const answer = await fetch(address(all), { headers: { Accept: "application/json" } });
   if (answer.status === 401) location.reload();
   if (!answer.ok) throw new Error(`${answer.status}`);
-  const html = await answer.text();
-  if (region.shown !== html) {
-    region.shown = html;
-    lay(region, html);
+  const fresh = await answer.json();
+  for (const region of all) {
+    const drawn = fresh[region.dataset.region];
+    if (!drawn) continue;
+    region.tag = drawn.tag;
+    lay(region, drawn.html);
     region.dispatchEvent(new CustomEvent("changed", { bubbles: true }));
   }
 }
 
 async function update() {
-  timer = 0;
   const now = [...wanted];
   wanted.clear();
-  const results = await Promise.allSettled(now.map(load));
-  if (results.some((result) => result.status === "rejected")) stale();
-  else if (!cut) say("live", "live");
+  last = performance.now();
+  try {
+    await load(now);
+    if (!cut) say("live", "live");
+  } catch {
+    stale();
+  }
+  timer = 0;
+  if (wanted.size) plan();
+}
+
+// At once when it was quiet, else a second after the last time.
+function plan() {
+  if (timer || paused || document.hidden) return;
+  timer = setTimeout(update, Math.max(PAUSE, last + APART - performance.now()));
 }
 
 function want(kind) {
   for (const region of regions(kind)) wanted.add(region);
-  if (wanted.size && !timer && !paused && !document.hidden) timer = setTimeout(update, PAUSE);
+  if (wanted.size) plan();
 }
 
 function stale() {

@@ -13,7 +13,22 @@ from tests.unit.api_routes.conftest import Yard
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
 
 
-@pytest.mark.parametrize("path", ["/", "/cloud", "/usage", "/workers", "/approvals", "/admin", "/gpus", "/submit", "/jobs", "/jobs?status=pending,failed", "/jobs?offset=50&all=1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/cloud",
+        "/usage",
+        "/workers",
+        "/approvals",
+        "/admin",
+        "/gpus",
+        "/submit",
+        "/jobs",
+        "/jobs?status=pending,failed",
+        "/jobs?offset=50&all=1",
+    ],
+)
 def test_a_page_is_whole_and_carries_its_policy(yard: Yard, path: str) -> None:
     answer = yard.client.get(path, headers={"Accept-Encoding": "identity"})
     assert answer.status_code == 200
@@ -24,12 +39,26 @@ def test_a_page_is_whole_and_carries_its_policy(yard: Yard, path: str) -> None:
     assert " style=" not in answer.text and "<style" not in answer.text
 
 
-@pytest.mark.parametrize("name", sorted(REGIONS))
-def test_a_region_alone_is_what_its_page_shows(yard: Yard, name: str) -> None:
-    answer = yard.client.get(f"/ui/{name}")
-    assert answer.status_code == 200 and "<html" not in answer.text
-    same = yard.client.get(f"/ui/{name}", headers={"If-None-Match": answer.headers["etag"]})
-    assert same.status_code in (200, 304)
+def test_the_regions_that_are_new_come_in_one_answer(yard: Yard) -> None:
+    names = ",".join(sorted(REGIONS))
+    first = yard.get(f"/ui?names={names}")
+    assert set(first) == set(REGIONS) and all("<html" not in one["html"] for one in first.values())
+    have = ",".join(f"{name}:{one['tag']}" for name, one in first.items())
+    again = yard.get(f"/ui?names={names}&have={have}")
+    assert set(again) <= {"gpus", "gpu_table"}, "only what changes by itself"
+    yard.submit("sleep", "60", name="new one", num_processes=0)
+    changed = yard.get(f"/ui?names={names}&have={have}")
+    assert {"summary", "my_jobs", "jobs"} <= set(changed) and "new one" in changed["jobs"]["html"]
+    assert "audit" in changed and "limits" not in changed
+    assert yard.get("/ui?names=nonsense,jobs")["jobs"]["tag"] == changed["jobs"]["tag"]
+
+
+def test_nobody_gets_what_was_drawn_for_another(yard: Yard) -> None:
+    yard.submit("sleep", "60", name="of ann", by="ann", num_processes=0)
+    assert "of ann" in yard.get("/ui?names=jobs", by="ann")["jobs"]["html"]
+    assert "of ann" not in yard.get("/ui?names=jobs", by="bob")["jobs"]["html"]
+    assert "of ann" in yard.get("/ui?names=jobs", by="lead")["jobs"]["html"]
+    assert "of ann" not in yard.get("/ui?names=jobs&status=failed", by="ann")["jobs"]["html"]
 
 
 def test_what_strangers_wrote_stays_text(yard: Yard) -> None:

@@ -1,0 +1,111 @@
+"""What do 200 open pages cost the gap between two jobs?
+
+The gap on one slot (tools/bench/gap.py) without any page and with 200 of them, in turns. A viewer does what the page's
+script does: it follows the event stream and asks for its regions when something has changed, at most about once a
+second, telling what it has. Bar: 20 % more. Run: python tools/bench/what_do_viewers_cost.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from urllib.parse import urlsplit
+
+from gap import queued
+from harness import Ratio, median, report, server
+
+VIEWERS = 200
+ROUNDS = 3
+RUNS = 30
+APART = 0.9
+NAMES = "summary,numbers,approvals,limits,my_jobs,gpus,depth,failures,timeline"
+
+
+async def viewer(host: str, port: int, counts: dict[str, int], end: asyncio.Event) -> None:
+    """One page: its stream, and a connection for what it asks."""
+    stream, to_stream = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(host, port)
+    to_stream.write(f"GET /api/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+    changed = asyncio.Event()
+
+    async def follow() -> None:
+        while line := await stream.readline():
+            if line.startswith(b"event: queue_changed"):
+                changed.set()
+
+    following = asyncio.create_task(follow())
+    have: dict[str, str] = {}
+    counts["open"] += 1
+    try:
+        while not end.is_set():
+            await changed.wait()
+            changed.clear()
+            known = ",".join(f"{name}:{tag}" for name, tag in have.items())
+            writer.write(f"GET /ui?names={NAMES}&have={known} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            assert head.startswith(b"http/1.1 200"), head
+            length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+            for name, one in json.loads(await reader.readexactly(length)).items():
+                have[name] = one["tag"]
+            counts["asked"] += 1
+            await asyncio.sleep(APART)
+    finally:
+        following.cancel()
+        for open_writer in (writer, to_stream):
+            open_writer.close()
+
+
+class Audience:
+    """`VIEWERS` open pages in a thread of their own."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._place = (parts.hostname or "", parts.port or 0)
+        self.counts = {"open": 0, "asked": 0}
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._sit()), daemon=True)
+
+    async def _sit(self) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        pages = [asyncio.create_task(viewer(*self._place, self.counts, self._end)) for _ in range(VIEWERS)]
+        await self._end.wait()
+        for page in pages:
+            page.cancel()
+        await asyncio.gather(*pages, return_exceptions=True)
+
+    def __enter__(self) -> Audience:
+        self._thread.start()
+        while self.counts["open"] < VIEWERS:
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+
+
+def main() -> int:
+    alone: list[float] = []
+    watched: list[float] = []
+    ratios: list[float] = []
+    asked = 0
+    with server(gpus=1) as bench:
+        api = bench.api()
+        queued(bench, api, 5)
+        for _ in range(ROUNDS):
+            quiet = queued(bench, api, RUNS)
+            with Audience(bench.url) as audience:
+                seen = queued(bench, api, RUNS)
+                asked += audience.counts["asked"]
+            ratios.append(median(seen) / median(quiet))
+            alone += quiet
+            watched += seen
+        api.close()
+    note = f"{median(watched) * 1e3:.2f} ms against {median(alone) * 1e3:.2f} ms; {asked} answers to pages"
+    return report([Ratio(f"gap with {VIEWERS} open pages against none", median(ratios), 1.2, note=note)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
