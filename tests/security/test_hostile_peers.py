@@ -33,9 +33,9 @@ from gpuyard.transport.session_table import PER_KEY as SESSIONS_PER_KEY
 from gpuyard.transport.zap import DOMAIN, decide
 from tests.answering import Answering, cast
 from tests.hosts import SILENT, ServerHost, WorkerHost, beat, server_host, sync, worker_host
+from tests.peers import GREET, Peer, dialled
 from tests.support import eventually
 
-GREET = wire.pack(wire.Greet(protocol=PROTOCOL, oldest=wire.OLDEST))
 GIB = 1 << 30
 
 
@@ -46,43 +46,10 @@ class Bomb:
         return (exec, ("raise SystemExit('unpickled')",))
 
 
-class Peer:
-    """A bare DEALER that sends what it likes."""
-
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self.socket = socket
-
-    def send(self, *parts: bytes) -> None:
-        self.socket.send_multipart(parts)
-
-    def hear(self) -> Any:
-        return wire.unpack_downward(self.socket.recv())
-
-    def greet(self) -> None:
-        self.send(GREET)
-        assert isinstance(self.hear(), wire.Greeted)
-
-
 @contextmanager
 def peer(server: ServerHost, keys: KeyPair | None, to: str = names.GATEWAY, **options: Any) -> Iterator[Peer]:
-    """`keys` None: without encryption."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-    made = context.socket(zmq.DEALER)
-    made.setsockopt(zmq.LINGER, 0)
-    made.setsockopt(zmq.RCVTIMEO, 20_000)
-    made.setsockopt(zmq.SNDTIMEO, 20_000)
-    if keys is not None:
-        made.setsockopt(zmq.CURVE_SERVERKEY, server.keys.public.encode())
-        made.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
-        made.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
-    for name, value in options.items():
-        made.setsockopt(getattr(zmq, name.upper()), value)
-    made.connect(server.stats(to).endpoint)
-    try:
-        yield Peer(made)
-    finally:
-        made.close()
-        context.term()
+    with dialled(server.stats(to).endpoint, server.keys.public, keys, **options) as made:
+        yield made
 
 
 class Stage:
@@ -288,26 +255,11 @@ def test_a_known_key_with_anothers_routing_id_speaks_for_itself_alone(stage: Sta
 def test_a_gigabyte_is_announced_on_a_connection_that_is_allowed(stage: Stage) -> None:
     """The header comes from a man in the middle: behind the handshake, between two encrypted frames."""
     keys = stage.intruder()
-    with relayed(stage.server) as (endpoint, inject):
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        dealer = context.socket(zmq.DEALER)
-        for option, value in (
-            (zmq.CURVE_SERVERKEY, stage.server.keys.public),
-            (zmq.CURVE_PUBLICKEY, keys.public),
-            (zmq.CURVE_SECRETKEY, keys.secret),
-        ):
-            dealer.setsockopt(option, value.encode())
-        dealer.setsockopt(zmq.LINGER, 0)
-        dealer.setsockopt(zmq.RCVTIMEO, 20_000)
-        dealer.connect(endpoint)
-        try:
-            Peer(dealer).greet()
-            ended = stage.server.refused("ended")
-            inject(b"\x02" + GIB.to_bytes(8, "big") + b"x" * 1000)
-            eventually(lambda: stage.server.refused("ended") > ended)
-        finally:
-            dealer.close()
-            context.term()
+    with relayed(stage.server) as (endpoint, inject), dialled(endpoint, stage.server.keys.public, keys) as intruder:
+        intruder.greet()
+        ended = stage.server.refused("ended")
+        inject(b"\x02" + GIB.to_bytes(8, "big") + b"x" * 1000)
+        eventually(lambda: stage.server.refused("ended") > ended)
     assert stage.server.said("intruder") == []
 
 
