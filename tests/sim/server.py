@@ -95,8 +95,9 @@ class Server:
             self.hear(host, key, beat)
 
     def reload_fleet(self) -> None:
-        """The registry alone begins anew, as after a record that could not be written."""
-        if self.up and not self.frozen:
+        """The registry alone begins anew. It asks the store behind what it has told it."""
+        told = any(_of_the_registry(rows) for rows, _ in self._under_way)
+        if self.up and not self.frozen and not told:
             self.engine.say("server", "the registry begins anew")
             self._build_fleet()
             self._fleet(lambda now, told: self.fleet.watch(now, told))
