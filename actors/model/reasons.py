@@ -37,7 +37,7 @@ class ReasonCode(StrEnum):
 
 
 MEANINGS: Final[dict[ReasonCode, str]] = {
-    ReasonCode.AWAITING_APPROVAL: "It is blocked until an admin approves it.",
+    ReasonCode.AWAITING_APPROVAL: "It is blocked until somebody who may approves it.",
     ReasonCode.GLOBAL_LIMIT: "As many cloud jobs run as `max_concurrent` allows.",
     ReasonCode.USER_LIMIT: "Its user runs as many jobs, or holds as many GPUs, as a user may.",
     ReasonCode.TEAM_LIMIT: "Its team runs as many cloud jobs as `team_max_concurrent` allows.",

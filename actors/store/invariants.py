@@ -87,10 +87,27 @@ RULES: Final = (
     ),
 )
 
+# Rules about tables that a database of an earlier release does not have.
+LATER: Final = {
+    "approval": (
+        (
+            "job {} is blocked, but no approval waits for it",
+            "SELECT job_id FROM queue WHERE status = 'blocked' AND job_id NOT IN"
+            " (SELECT job_id FROM approval WHERE status = 'pending')",
+        ),
+        (
+            "approval {} waits for a job that is not blocked",
+            "SELECT id FROM approval WHERE status = 'pending' AND job_id NOT IN"
+            " (SELECT job_id FROM queue WHERE status = 'blocked')",
+        ),
+    )
+}
+
 
 def broken(connection: sqlite3.Connection) -> Iterator[str]:
     """One sentence for each row that breaks a rule; at most a few for each rule."""
-    for sentence, query in RULES:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for sentence, query in (*RULES, *(rule for table in LATER if table in tables for rule in LATER[table])):
         for (offender,) in connection.execute(f"{query} LIMIT {SHOWN}"):
             yield sentence.format(offender)
     fields = ", ".join(f"q.{column}" for column in JOB_READ)

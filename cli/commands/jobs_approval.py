@@ -13,11 +13,12 @@ from gpuyard.cli.text import clean
 @click.command()
 @ids.job_argument
 @click.argument("decision", type=click.Choice(["approve", "reject"]))
-@click.option("--reason", metavar="TEXT", help="Why; a rejection needs it.")
+@click.option("--reason", metavar="TEXT", help="Why, for the record; a rejection needs it.")
 @client_options
 @click.pass_context
 def approval(ctx: click.Context, /, client: Client, job: str, decision: str, reason: str | None) -> None:
-    """Decide on JOB, which is blocked until somebody does (admins): let it into the queue, or refuse it.
+    """Decide on JOB, which is blocked until somebody does: let it into the queue, or refuse it. Admins may, leads where
+    its rule says so.
 
     \b
       gpuyard jobs approval k3j5 approve

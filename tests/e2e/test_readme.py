@@ -59,7 +59,7 @@ def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.C
 def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert README.count("```bash") == len(COMMANDS)
     page = {"demo", "test", "server", "use", "limits", "cancel", "curl"}
-    assert set(COMMANDS) == page | {"people", "fleet", "enrol", "worker", "dispatch", "pull", "cloud"}
+    assert set(COMMANDS) == page | {"people", "rules", "fleet", "enrol", "worker", "dispatch", "pull", "cloud"}
     assert all("\n" not in COMMANDS[name] for name in ("demo", "test")), "single lines"
 
 
@@ -123,6 +123,12 @@ def test_the_commands_about_people_work_in_the_order_of_the_page(make_server: Ma
     assert server.get("/api/users/me").body["level"] == "lead"
     assert server.request("GET", "/api/users/me", None, {"Authorization": "Bearer gy_x"}).status == 401
     server.token = (tmp_path / "root.token").read_text().strip()
+    # Leads are bound by the rule, administrators not.
+    done = bash(COMMANDS["rules"], tmp_path, 120, **environ)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "blocked" in done.stdout and "above $50.00" in done.stdout and "GPU-hours" in done.stderr
+    [approval] = server.get("/api/approvals").body["approvals"]
+    assert (approval["status"], approval["decided_by"], approval["username"]) == ("approved", "root", "ann")
     assert server.post("/api/jobs/cancel", {"all": True, "all_users": True}).status == 200
     _all_ended(server)
 

@@ -15,7 +15,7 @@ from gpuyard.actors.model.errors import NotFound
 from gpuyard.actors.model.job import JobSpec, Status
 from gpuyard.actors.model.people import Level
 from gpuyard.actors.model.registers import DropRecord, PutRecord
-from gpuyard.actors.store import groups
+from gpuyard.actors.store import admin, groups
 from gpuyard.actors.store.database import Database
 from gpuyard.actors.store.reader import Reader
 from tests.support_store import T0, bench, ended, opened, started, submitted
@@ -68,6 +68,20 @@ def test_a_decision_never_changes_and_no_approval_ever_goes(tmp_path: Path) -> N
         assert "a decision never changes" in (write(database, approval(1, "approved")) or "")
         assert "approvals are kept" in (write(database, DropRecord("approval", {"id": 1})) or "")
         assert write(database, approval(2, job_id="job000001")) is not None, "a job has one"
+
+
+def test_a_blocked_job_and_its_approval_belong_together(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    blocked = submitted(1, status=Status.BLOCKED, requires_approval=True)
+    with opened(path) as database:
+        assert write(database, *blocked, approval(1)) is None
+    assert admin.check(path) == []
+    with opened(path) as database:
+        assert write(database, *submitted(2, status=Status.BLOCKED), approval(3)) is None
+    assert admin.check(path) == [
+        "job job000002 is blocked, but no approval waits for it",
+        "approval 3 waits for a job that is not blocked",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -16,19 +16,23 @@ from gpuyard.actors.model.commands import (
     ChangeRule,
     HoldJob,
     PastSubmit,
+    PauseQueue,
     ProcessQueue,
     RejectJob,
     ReleaseJob,
     RemoveRule,
+    ResumeQueue,
     SetPriority,
     TryRule,
 )
 from gpuyard.actors.model.errors import GpuyardError, InvalidInput, NotAllowed, NotFound, WrongState
 from gpuyard.actors.model.job import JobSpec, Target
 from gpuyard.actors.model.outbox import Now
+from gpuyard.actors.model.pauses import pause, resume
 from gpuyard.actors.model.people import Level, Viewer
 from gpuyard.actors.model.reasons import Reason
 from gpuyard.actors.model.views import JobAccepted, JobRefused
+from tests.unit.core.fleet_world import FleetWorld
 from tests.unit.core.world import World
 
 ANN = Viewer(user_id=2, username="ann", level=Level.RESEARCHER)
@@ -83,6 +87,29 @@ class TestRules:
         assert not blocked(world, target=Target.WORKER)
         assert blocked(world, target=Target.WORKER, worker_labels={"gpu_type": "SIM"})
         assert blocked(world, metadata={"hardware": "sim"}, target=Target.WORKER)
+
+    def test_hardware_of_a_worker_counts_where_the_job_may_go_there(self) -> None:
+        world = FleetWorld(gpus=0)
+        world.worker("w1", gpus=2, labels={"site": "north"})
+        add(world, type="hardware_type", condition="sim*")
+        assert blocked(world, target=Target.WORKER)
+        assert not blocked(world, target=Target.WORKER, worker_labels={"site": "south"})
+        assert blocked(world), "auto may go to the worker"
+
+    def test_pausing_workers_keeps_jobs_from_them_and_local_ones_go_on(self) -> None:
+        world = FleetWorld(gpus=1, local_job_max_concurrent=9)
+        world.worker("w1", gpus=2)
+        world.change(pause, PauseQueue(targets=("worker",)))
+        local, remote, either = world.job(target=Target.LOCAL), world.job(target=Target.WORKER), world.job()
+        assert world.running() == [local]
+        assert why(world, remote).code == "QueuePaused"
+        assert "QueuePaused" in [
+            reason.code for reason in explain.why(world.yard, world.yard.jobs[either], world.now())
+        ]
+        predicted = world.submit(dry_run=True)
+        assert isinstance(predicted, JobAccepted) and predicted.allocated_worker_id is None
+        world.change(resume, ResumeQueue(targets=("worker",)))
+        assert world.host(remote) == world.host(either) == "w1"
 
     def test_hardware_with_a_threshold_means_more_gpus_than_that(self) -> None:
         world = World(gpus=4, local_job_max_concurrent=9)

@@ -18,6 +18,7 @@ from gpuyard.actors.model.people import Level, Viewer
 from gpuyard.actors.model.priority import name_of
 from gpuyard.actors.model.shapes import Pool
 from gpuyard.actors.model.views import JobAccepted
+from tests.unit.core.fleet_world import FleetWorld
 from tests.unit.core.world import World
 
 ALICE = Viewer(user_id=11, username="alice", level=Level.RESEARCHER, team_id="alpha")
@@ -126,6 +127,20 @@ class TestConcurrencyLimits:
         assert (reason.code, reason.blocking_jobs) == ("UserLimit", (running,))
         assert world.job(2, by=BOB) in world.running(), "the others have the rest of the box"
         assert world.job(0, by=ALICE) in world.running(), "a CPU job needs none"
+
+    def test_user_max_gpus_counts_local_and_worker_gpus_together(self) -> None:
+        world = FleetWorld(gpus=2, local_job_max_concurrent=9, user_max_gpus=3)
+        world.worker("w1", gpus=2)
+        local = world.job(2, by=ALICE, target=Target.LOCAL)
+        remote = world.job(1, by=ALICE, target=Target.WORKER)
+        waiting = world.job(1, by=ALICE)
+        assert (world.host(local), world.host(remote)) == ("local", "w1")
+        [reason, *_] = explain.why(world.yard, world.yard.jobs[waiting], world.now())
+        assert (reason.code, set(reason.blocking_jobs)) == ("UserLimit", {local, remote})
+        assert world.host(world.job(1, by=BOB)) == "w1", "the GPU stands free for somebody else"
+        world.restart()
+        world.end(local)
+        assert waiting in world.running()
 
 
 class TestFairShare:
