@@ -30,7 +30,7 @@ class RayCluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._ports = [_free_port() for _ in range(2)]
+        self._ports = [_free_port() for _ in range(3)]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -40,7 +40,7 @@ class RayCluster:
     def start(self) -> RayCluster:
         ray = command()
         assert ray is not None
-        port, dashboard = self._ports
+        port, dashboard, client = self._ports
         with (self.folder / "out").open("wb") as out:
             self._process = subprocess.Popen(
                 [
@@ -53,6 +53,9 @@ class RayCluster:
                     "--dashboard-host=127.0.0.1",
                     f"--dashboard-port={dashboard}",
                     "--dashboard-agent-listen-port=0",
+                    f"--ray-client-server-port={client}",
+                    "--min-worker-port=0",
+                    "--max-worker-port=0",
                     "--num-gpus=2",
                     "--num-cpus=2",
                     f"--temp-dir={self.folder}",
@@ -62,7 +65,7 @@ class RayCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+                env={**os.environ, "GPUYARD_TEST_CLUSTER": str(self.folder)},
             )
         eventually(self._answers, timeout=120, message="Ray's dashboard does not answer")
         return self
