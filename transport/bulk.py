@@ -21,7 +21,7 @@ from gpuyard.actors.model.message import Message
 from gpuyard.transport import wire_calls, wire_codec as wire
 from gpuyard.transport.bulk_open import BulkOpen, GatewayOpen
 from gpuyard.transport.causes import Cause
-from gpuyard.transport.dial import Dial, HangUp
+from gpuyard.transport.dial import Dial, HangUp, WhereTo
 from gpuyard.transport.endpoint import Endpoint
 from gpuyard.transport.peer_client import PeerClient, PeerClientSettings
 from gpuyard.transport.peer_server import PeerServer, PeerServerSettings
@@ -71,7 +71,7 @@ class BulkUplink(PeerClient):
         self._endpoint: Endpoint | None = None
 
     def _opened(self) -> None:
-        """It waits to be told where to connect."""
+        self.context.ref(names.UPLINK).tell(WhereTo())
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         return (self._endpoint,) if self._endpoint is not None else ()

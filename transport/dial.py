@@ -1,4 +1,4 @@
-"""What a worker's control socket tells its bulk socket."""
+"""What a worker's two sockets tell each other, whichever of them starts first."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ class Dial(Message, frozen=True, kw_only=True):
 
 class HangUp(Message, frozen=True, kw_only=True):
     """The server does not take us: leave it. From: the uplink. To: the bulk socket. Repeat: harmless."""
+
+
+class WhereTo(Message, frozen=True, kw_only=True):
+    """The bulk socket has (re)started: say where to connect. From: the bulk socket. To: the uplink. Answered by Dial or
+    HangUp. Repeat: harmless."""

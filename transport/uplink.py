@@ -22,7 +22,7 @@ from gpuyard.actors.model.events import LinkChanged
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.wire import Sync
 from gpuyard.transport import wire_calls, wire_codec as wire
-from gpuyard.transport.dial import Dial, HangUp
+from gpuyard.transport.dial import Dial, HangUp, WhereTo
 from gpuyard.transport.peer_client import PeerClient, PeerClientSettings
 
 log = logging.getLogger("gpuyard.transport")
@@ -47,6 +47,8 @@ class Uplink(PeerClient):
         match message:
             case SendHeartbeat():
                 return self._beat(message)
+            case WhereTo():
+                return self._tell_bulk()
             case _:
                 return super()._handle(message, reply)
 
