@@ -93,7 +93,7 @@ class Agent:
         self._renew(sync, out)
         if self.refused:
             return
-        obedience.follow(self._book, sync, out)
+        obedience.follow(self._book, self._strays, sync, out)
         self._leave = sync.leave
         for fence in sync.ack:
             self._forget(fence, out)

@@ -29,7 +29,7 @@ def why_not(book: Book, strays: Iterable[Order], sync: Sync) -> str:
     return "the server has another database than the one that ordered the runs here: they live on"
 
 
-def follow(book: Book, sync: Sync, out: AgentOutbox) -> None:
+def follow(book: Book, strays: dict[int, Order], sync: Sync, out: AgentOutbox) -> None:
     """From now on this database, in this state. What an earlier one would have had to acknowledge nobody waits for."""
     if (book.db_id, book.db_epoch) == (sync.db_id, sync.db_epoch):
         return
@@ -37,5 +37,6 @@ def follow(book: Book, sync: Sync, out: AgentOutbox) -> None:
         for fence in list(book.orders):
             book.write(Forgotten(fence), out)
             out.tell(names.KEEPER, ForgetRun(fence=fence))
+        strays.clear()
         out.tell(names.KEEPER, SetRunsAside(owner=book.db_id))
     book.write(Obeyed(sync.db_id, sync.db_epoch), out)

@@ -247,6 +247,15 @@ class TestObedience:
         assert [type(entry) for entry in stage.written] == [Forgotten, Obeyed, Ordered]
         assert [order.started for order in stage.said(WantRun)] == [False], "its fences are numbers of their own"
 
+    def test_then_nothing_of_the_first_is_said_any_more(self, stage: Stage) -> None:
+        stage.runs(9)
+        stage.ends(9)
+        stage.empties(9)
+        stage.ends(8)  # of a run without an order: its number may be given out by the other database too
+        stage.sync(db_id="another", db_epoch=1)
+        stage.pass_by(10.0)
+        assert stage.last is not None and (stage.last.db_id, stage.last.attempts) == ("another", {})
+
     def test_an_older_state_changes_nothing_a_later_one_is_followed(self, stage: Stage) -> None:
         stage.runs(1)
         stage.pass_by(10.0)
