@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,12 +26,12 @@ WORKERS = "/api/admin/workers"
 
 
 def free_port() -> int:
-    """A port that is free, and the one after it too."""
+    """A port that is free, and the one after it too, outside the range that the kernel gives to whoever asks for any."""
     while True:
+        port = random.randrange(20_000, 32_000)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue
