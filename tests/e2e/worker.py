@@ -26,7 +26,7 @@ WORKERS = "/api/admin/workers"
 
 
 def free_port() -> int:
-    """A port that is free, and the one after it too, outside the range that the kernel gives to whoever asks for any."""
+    """A port that is free, and the one after it too; none that the kernel gives to whoever asks for any."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as first, socket.socket() as second:
