@@ -70,8 +70,9 @@ class Host:
 
     @property
     def unmeasured(self) -> bool:
-        """It has never been heard: nobody knows its GPUs yet."""
-        return not self.fact.facts and not self.fact.gpus and self.fact.state == CONNECTING
+        """It was not heard since the server's start, or ever: nobody knows its GPUs, whatever it is taken for."""
+        unheard = self.fact.state == CONNECTING or self.fact.observed_at <= 0.0
+        return unheard and not self.fact.facts and not self.fact.gpus
 
     def sizes(self) -> list[int]:
         """The memory of each of its GPUs that may ever be handed out, in bytes (without end where it is not known)."""

@@ -45,6 +45,7 @@ class Worker:
         self.server, self.folder, self.name, self.token, self.gpus = server, folder, name, token, gpus
         self.data = folder / "data"
         self.words = [sys.executable, "-W", "error", "-m", "gpuyard", "worker"]
+        self.environ = QUICK
         self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,9 +53,9 @@ class Worker:
     def launch(self, *flags: str) -> Worker:
         self.starts += 1
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GPUYARD_")}
-        environ |= {"GPUYARD_CONFIG_FILE": str(self.folder / "none.toml"), **QUICK, "GPUYARD_WORKER_TOKEN": self.token}
-        command = [*self.words]
-        command += ["--data-dir", str(self.data), "--simulate-gpus", self.gpus, *flags]
+        environ |= {"GPUYARD_CONFIG_FILE": str(self.folder / "none.toml"), **self.environ}
+        environ["GPUYARD_WORKER_TOKEN"] = self.token
+        command = [*self.words, "--data-dir", str(self.data), "--simulate-gpus", self.gpus, *flags]
         with (self.folder / f"stderr-{self.starts}").open("wb") as stderr:
             self.process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL, env=environ)
         return self
@@ -82,15 +83,21 @@ class Worker:
             message=f"{self.name} is not {statuses}:\n{self.stderr()}",
         )
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def kill(self) -> None:
         """kill -9 of the agent; its runs live on."""
         assert self.process is not None
-        self.process.kill()
+        os.kill(self.pid, signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self) -> int:
+        """An orderly end; its exit code."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
         return self.process.wait(30)
 
     def close(self) -> None:

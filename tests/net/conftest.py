@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.fleet import NetServer, Worker
+from tests.net.fleet import Machine, NetServer
 from tests.net.hosts import host, network_or_skip
 from tests.net.scenes import MakeWorker
 
@@ -28,9 +28,9 @@ def make_worker(server: NetServer, tmp_path: Path) -> Iterator[MakeWorker]:
     """Make and start a worker whose labels are given: `make_worker("box", a="1")`."""
     with ExitStack() as stack:
 
-        def make(name: str, gpus: int = 1, **labels: str) -> Worker:
-            worker = Worker(server, tmp_path / name, name, gpus, **labels)
+        def make(name: str, gpus: int = 1, **labels: str) -> Machine:
+            worker = Machine(server, tmp_path / name, name, gpus, **labels)
             stack.callback(worker.retire)
-            return worker.start()
+            return worker.launch()
 
         yield make

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from gpuyard.actors.keeper.program import lease
-from tests.e2e.server import TERMINAL, Answer, Server
+from tests.e2e.server import TERMINAL, Server, processes_of
+from tests.e2e.worker import WORKERS, Worker
+from tests.keeper.host import comm
 from tests.net.hosts import Cable, Host, children
 from tests.net.marks import Span, check_none_overlap, spans
 from tests.support import eventually
@@ -43,43 +42,34 @@ class NetServer(Server):
         self.host = host
         self.prefix = host.enter()
 
-    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-        parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    def connect(self) -> http.client.HTTPConnection:
+        connection = super().connect()
         with self.host.inside():
             connection.connect()
-        try:
-            data = None if body is None else json.dumps(body).encode()
-            sent = {"Content-Type": "application/json"} if data is not None else {}
-            connection.request(method, path, data, {**sent, **(headers or {})})
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
+        return connection
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """By name."""
-        return {worker["name"]: worker for worker in self.get("/api/admin/workers").body["workers"]}
+        return {worker["name"]: worker for worker in self.get(WORKERS).body["workers"]}
 
     def enrol(self, name: str, **more: Any) -> dict[str, Any]:
-        answer = self.post("/api/admin/workers", {"name": name, **more})
+        answer = self.post(WORKERS, {"name": name, **more})
         assert answer.status == 200, answer.body
         body: dict[str, Any] = answer.body
         return body
 
 
-class Worker:
-    """`gpuyard worker` on a host of its own, with simulated GPUs and a cable to the server."""
+class Machine(Worker):
+    """A worker on a host of its own, with a cable to the server."""
+
+    server: NetServer
 
     def __init__(self, server: NetServer, folder: Path, name: str, gpus: int = 1, **labels: str) -> None:
-        folder.mkdir(parents=True)
-        self.server, self.folder, self.name, self.gpus = server, folder, name, gpus
-        self.data = folder / "data"
         enrolled = server.enrol(name, labels=labels)
+        super().__init__(server, folder, name, enrolled["token"], str(gpus))
         self.id: str = enrolled["worker_id"]
-        self.token: str = enrolled["token"]
+        self.environ = SCALED
         self.boots = 0
-        self.starts = 0
-        self.process: subprocess.Popen[bytes] | None = None
         self.power_on()
 
     # --- the machine ---
@@ -88,6 +78,7 @@ class Worker:
         self.boots += 1
         self.host = Host(f"00000000-0000-0000-{os.getpid() % 10_000:04d}-{self.boots:012d}", self.folder)
         self.cable = Cable(self.server.host, self.host)
+        self.words = [*self.host.enter(whole=True), sys.executable, "-W", "error", "-m", "gpuyard", "worker"]
 
     def power_off(self) -> None:
         self._wake_nsenter()
@@ -98,31 +89,13 @@ class Worker:
     def retire(self) -> None:
         """Off, and unknown to the server."""
         self.power_off()
-        answer = self.server.request("DELETE", f"/api/admin/workers/{self.id}?force=true")
+        answer = self.server.request("DELETE", f"{WORKERS}/{self.id}?force=true")
         assert answer.status == 200, answer.body
 
     # --- the worker's process ---
 
-    def launch(self, *flags: str, data: Path | None = None) -> subprocess.Popen[bytes]:
-        self.starts += 1
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("GPUYARD_")}
-        environ |= {"GPUYARD_CONFIG_FILE": str(self.folder / "none.toml"), **SCALED, "GPUYARD_WORKER_TOKEN": self.token}
-        command = [*self.host.enter(whole=True), sys.executable, "-W", "error", "-m", "gpuyard", "worker"]
-        command += ["--data-dir", str(data or self.data), "--simulate-gpus", str(self.gpus), "--name", self.name]
-        command += ["--orchestrator-url", f"tcp://{self.cable.addresses[0]}:{PORT}", *flags]
-        with (self.folder / f"stderr-{self.starts}").open("wb") as stderr:
-            return subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL, env=environ)
-
-    def start(self, *flags: str) -> Worker:
-        self.process = self.launch(*flags)
-        return self
-
-    def wait_ready(self, timeout: float = 60) -> Worker:
-        def ready() -> bool:
-            assert self.process is None or self.process.poll() is None, f"{self.name} ended:\n{self.stderr()}"
-            return bool(self.server.workers()[self.name]["status"] in ("idle", "busy"))
-
-        eventually(ready, timeout, f"{self.name} did not register:\n{self.stderr()}")
+    def launch(self, *flags: str) -> Machine:
+        super().launch("--name", self.name, "--orchestrator-url", f"tcp://{self.cable.addresses[0]}:{PORT}", *flags)
         return self
 
     @property
@@ -130,18 +103,6 @@ class Worker:
         """Of the worker itself, not of what brought it to its host."""
         assert self.process is not None
         return children(self.process.pid)[0]
-
-    def kill(self) -> None:
-        """kill -9."""
-        assert self.process is not None
-        os.kill(self.pid, signal.SIGKILL)
-        self.process.wait(30)
-
-    def stop(self) -> int:
-        """An orderly end; its exit code."""
-        assert self.process is not None
-        os.kill(self.pid, signal.SIGTERM)
-        return self.process.wait(30)
 
     def freeze(self, *pids: int) -> None:
         for pid in pids or (self.pid,):
@@ -160,15 +121,7 @@ class Worker:
 
     def keepers(self) -> list[int]:
         """Its keepers at work (pids as seen from here)."""
-        return [pid for pid in self.processes() if _comm(pid) == "gpuyard-keeper"]
-
-    def processes(self) -> list[int]:
-        """Everything that runs in the name of its data folder."""
-        needle = os.fsencode(self.data)
-        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _names(path, needle)]
-
-    def stderr(self) -> str:
-        return (self.folder / f"stderr-{self.starts}").read_text()
+        return [pid for pid in processes_of(self.data) if comm(pid) == "gpuyard-keeper"]
 
 
 class Job:
@@ -192,7 +145,7 @@ class Job:
     def runs(self) -> list[Span]:
         return spans(self.marks)
 
-    def lease_until(self, worker: Worker) -> float:
+    def lease_until(self, worker: Machine) -> float:
         """Where the lease of its present run ends as things stand, by the file that the keeper reads."""
         fence = self.runs()[-1].fence
         fd = os.open(worker.data / "runs" / str(fence), os.O_RDONLY)
@@ -201,7 +154,7 @@ class Job:
         finally:
             os.close(fd)
 
-    def wait_renewed(self, worker: Worker) -> float:
+    def wait_renewed(self, worker: Machine) -> float:
         """Until its lease was renewed this very moment; where it ends now."""
         before = self.lease_until(worker)
         return eventually(lambda: until if (until := self.lease_until(worker)) > before else 0.0, 30)
@@ -220,19 +173,3 @@ class Job:
         done = self.server.wait(self.id, *TERMINAL, timeout=60 + 2 * self.seconds)
         assert done["status"] == "completed", done
         return check_none_overlap(self.marks)
-
-
-def _names(path: Path, needle: bytes) -> bool:
-    try:
-        state = (path / "stat").read_text().rsplit(")", 1)[1].split()[0]
-        text = (path / "cmdline").read_bytes() + b"\0" + (path / "environ").read_bytes()
-    except (OSError, IndexError):
-        return False
-    return state != "Z" and int(path.name) != os.getpid() and (needle + b"\0" in text or needle + b"/" in text)
-
-
-def _comm(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""

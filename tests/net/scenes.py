@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.net.fleet import Job, NetServer, Worker
+from tests.net.fleet import Job, Machine, NetServer
 from tests.net.hosts import boottime
 from tests.support import eventually
 
 
 class MakeWorker(Protocol):
-    def __call__(self, name: str, gpus: int = 1, **labels: str) -> Worker: ...
+    def __call__(self, name: str, gpus: int = 1, **labels: str) -> Machine: ...
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Scene:
     """A job that lives on a worker. `play` does to it what the scene is about."""
 
     server: NetServer
-    box: Worker
+    box: Machine
     job: Job
 
     @property
@@ -38,7 +38,7 @@ class Scene:
 
     def goes_on(self) -> None:
         """It is the same run as at the beginning, and its worker is heard again."""
-        self.box.wait_ready()
+        self.box.wait_status("idle", "busy")
         assert len(self.job.runs()) == 1, self.job.runs()
         (run,) = self.job.finish()
         (attempt,) = self.attempts()
@@ -77,7 +77,9 @@ class Stage:
         for scene, _ in self.scenes:
             scene.job.wait_lives()
         # Where all of them may go on. Not there before, so that each begins on its own.
-        self.make_worker("spare", len(self.scenes), **{scene.box.name: "1" for scene, _ in self.scenes}).wait_ready()
+        self.make_worker("spare", len(self.scenes), **{scene.box.name: "1" for scene, _ in self.scenes}).wait_status(
+            "idle", "busy"
+        )
         wrong: list[Exception] = []
 
         def run(scene: Scene, play: Callable[[Scene], None]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.fleet import LEASE, TIMEOUT, NetServer, Worker
+from tests.e2e.worker import Worker
+from tests.net.fleet import LEASE, TIMEOUT, Machine, NetServer
 from tests.net.hosts import boottime
 from tests.net.scenes import MakeWorker, Scene, Stage, wait_until
 from tests.support import eventually
@@ -74,7 +75,7 @@ def test_a_copied_folder_is_refused(server: NetServer, make_worker: MakeWorker, 
     scene.job.wait_lives()
     clone = Clone(scene.box, tmp_path / "clone")
     try:
-        clone.process = clone.launch()
+        clone.launch()
         eventually(lambda: "clone" in clone.stderr() or "gives us no work" in clone.stderr(), 30, clone.stderr())
         assert any("clone" in str(line) for line in server.get("/api/audit").body["entries"])
         assert clone.keepers() == []
@@ -83,15 +84,12 @@ def test_a_copied_folder_is_refused(server: NetServer, make_worker: MakeWorker, 
     stage.play()
 
 
-class Clone(Worker):
+class Clone(Machine):
     """A machine that was made from another one's disk: the same key, the same journal, another boot."""
 
-    def __init__(self, original: Worker, folder: Path) -> None:
-        folder.mkdir()
-        self.server, self.folder, self.name, self.gpus = original.server, folder, original.name, original.gpus
-        self.data = folder / "data"
+    def __init__(self, original: Machine, folder: Path) -> None:
+        Worker.__init__(self, original.server, folder, original.name, original.token, original.gpus)
         shutil.copytree(original.data, self.data, ignore=shutil.ignore_patterns("*.sock", "control", "worker.lock"))
-        self.id, self.token = original.id, original.token
-        self.boots, self.starts = 1_000, 0
-        self.process = None
+        self.environ = original.environ
+        self.boots = 1_000
         self.power_on()

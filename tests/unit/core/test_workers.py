@@ -365,6 +365,8 @@ class TestReasons:
         assert isinstance(world.submit(64, target=WORKER), JobAccepted)
         world.worker("new", gpus=0, state="connecting")
         assert isinstance(world.submit(64), JobAccepted)
+        world.registry_says("new", state="offline", observed_at=float("-inf"))
+        assert isinstance(world.submit(64, target=WORKER), JobAccepted), "it is just slow to start"
 
     def test_no_wait_and_dry_run_look_at_workers_too(self) -> None:
         world = FleetWorld()
