@@ -72,9 +72,9 @@ class Uplink(PeerClient):
             return
         self._told = news
         if news.up:
-            log.info("the link to the server stands: this is worker %s", news.user_id)
+            log.debug("the link to the server stands: this is worker %s", news.user_id)
         else:
-            log.warning("the link to the server does not stand: %s", news.reason)
+            log.debug("the link to the server does not stand: %s", news.reason)
         self._agent.tell(news)
 
     def _synced(self, sync: Sync) -> None:

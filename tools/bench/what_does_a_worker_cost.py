@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness import Api, BenchServer, Ratio, median, report, server, stamps
 
-ROUNDS = 5
+ROUNDS = 4
 SINGLE = 12
 QUEUED = 25
 PROGRAM = ["/bin/sleep", "0.03"]
