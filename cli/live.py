@@ -97,6 +97,9 @@ def screen(now: Snapshot, title: str = "") -> RenderableType:
         parts += [Text(), waiting_grid(waiting)]
     if now.stats.get("processing_held"):
         parts += [Text("held since a run was cancelled: gpuyard queue process", style="yellow")]
+    if now.stats.get("paused"):
+        paused = ", ".join(map(str, now.stats["paused"]))
+        parts += [Text(f"paused: {paused} (gpuyard queue resume)", style="yellow")]
     if now.ended:
         parts += [Text(), ended_grid(now.ended)]
     return Group(*parts)

@@ -13,7 +13,7 @@ import msgspec
 
 from gpuyard.actors.model import approvals, policy
 from gpuyard.actors.model.approval_book import HOUR
-from gpuyard.actors.model.approvals import Approval, ApprovalRule, Candidate, Decision, provider_of
+from gpuyard.actors.model.approvals import Approval, ApprovalRule, Candidate, Decision, RuleType, provider_of
 from gpuyard.actors.model.cancel import visible_job
 from gpuyard.actors.model.clock import iso, iso_or_none
 from gpuyard.actors.model.commands import (
@@ -45,7 +45,8 @@ EXPIRED_AT_ONCE = 200
 def asked_for(yard: Yard, command: SubmitJob, now: Now) -> Approval | None:
     """The approval that this submit needs, not yet numbered; None when it needs none."""
     spec, by = command.spec, command.by
-    found = approvals.first_match(yard.book.rules.values(), _candidate(yard, command, now))
+    rules = [rule for rule in yard.book.rules.values() if rule.enabled]
+    found = approvals.first_match(rules, _candidate(yard, command, rules, now)) if rules else None
     if found is None and not command.requires_approval:
         return None
     rule, why = found if found is not None else (None, "")
@@ -63,12 +64,14 @@ def asked_for(yard: Yard, command: SubmitJob, now: Now) -> Approval | None:
     )
 
 
-def _candidate(yard: Yard, command: SubmitJob, now: Now) -> Candidate:
+def _candidate(yard: Yard, command: SubmitJob, rules: list[ApprovalRule], now: Now) -> Candidate:
     spec, by = command.spec, command.by
+    looked_at = any(rule.type is RuleType.HARDWARE_TYPE for rule in rules)
     return Candidate(
         level=by.level,
         estimated_cost=spec.estimated_cost,
-        hardware=hardware_of(yard, spec),
+        # A name for each GPU of the fleet: only where a rule asks.
+        hardware=hardware_of(yard, spec) if looked_at else (),
         gpus=spec.num_processes,
         submitted_today=yard.book.submitted_today(by.user_id, now),
         first_job=by.user_id not in yard.book.let_in,

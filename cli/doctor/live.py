@@ -81,6 +81,8 @@ def _state(client: Client) -> Iterator[Finding]:
     if stats.get("processing_held") and stats.get("total_pending"):
         text = f"{amount(stats['total_pending'], 'job')} held since a run was cancelled"
         yield warning("queue", text, "gpuyard queue process")
+    if stats.get("paused"):
+        yield warning("queue", f"nothing starts at: {', '.join(map(str, stats['paused']))}", "gpuyard queue resume")
 
 
 def _configs(client: Client) -> Iterator[Finding]:

@@ -66,7 +66,8 @@ def test_every_trouble_says_what_to_do(gpuyard: Gpuyard, healthy: Recorder, fold
     off = time.time() - 3600
     status = {**SYSTEM, "timestamp": off, "gpu_inventory": broken, "gpu_allocation": {"devices": [gpu]}}
     healthy.on("GET", "/api/system/status", Answer(status))
-    healthy.on("GET", "/api/queue/stats", Answer({**STATS, "processing_held": True, "store_error": "the disk is full"}))
+    stats = {**STATS, "processing_held": True, "store_error": "the disk is full", "paused": ["cloud"]}
+    healthy.on("GET", "/api/queue/stats", Answer(stats))
     healthy.on("POST", "/api/configs/tiny/validate", Answer({"valid": False, "errors": ["command must be a list"]}))
     healthy.on("GET", "/healthz", Answer({"version": "0.0.1"}))
     found = examined(gpuyard, folder)
@@ -74,7 +75,7 @@ def test_every_trouble_says_what_to_do(gpuyard: Gpuyard, healthy: Recorder, fold
     assert any("version mismatch" in finding["text"] and finding["level"] == "failure" for finding in found["gpus"])
     assert any("process 4711" in finding["text"] for finding in found["gpus"])
     assert any(finding["text"] == "the disk is full" for finding in found["database"])
-    assert found["queue"][0]["do"] == "gpuyard queue process"
+    assert [finding["do"] for finding in found["queue"]] == ["gpuyard queue process", "gpuyard queue resume"]
     assert "command must be a list" in found["configs"][0]["text"]
     assert "0.0.1" in found["server"][0]["text"]
     for about in found.values():

@@ -111,3 +111,10 @@ def test_the_table_finds_jobs_by_a_piece_of_their_name(yard: Yard) -> None:
     text = yard.client.get("/jobs?q=lora&status=completed").text
     assert "SDXL lora 7" in text and "flux" not in text
     assert 'href="/jobs?status=completed"' in text, "the search can be taken out alone"
+
+
+def test_the_overview_says_what_is_paused(yard: Yard) -> None:
+    assert "Paused" not in yard.ask("GET", "/").text
+    yard.post("/api/queue/pause", {"targets": ["worker", "cloud"]})
+    page = yard.ask("GET", "/").text
+    assert "nothing starts at cloud, worker" in page and "/api/queue/resume" in page
