@@ -187,6 +187,14 @@ class TestOrder:
         assert world.host(third) == "box"
 
 
+    def test_a_persons_gpu_limit_binds_no_cpu_job_even_when_it_was_lowered_below_what_is_held(self) -> None:
+        world = FleetWorld()
+        world.worker("box", gpus=2)
+        world.job(2, by=ANN, target=WORKER)
+        world.limit(user_max_gpus=1)
+        assert world.host(world.job(0, by=ANN, target=WORKER)) == "box"
+
+
 class TestReservation:
     def test_a_big_job_gets_its_worker_although_small_ones_keep_coming(self) -> None:
         world = FleetWorld(reserve_after_seconds=300)
