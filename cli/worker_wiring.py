@@ -45,8 +45,6 @@ def supervisor(settings: WorkerSettings, token: WorkerToken) -> Supervisor:
     keeper = KeeperSettings(
         data_dir=data,
         stop_grace_seconds=settings.stop_grace_seconds,
-        # The other half of the margin is for what does not die at once.
-        lapse_grace_seconds=settings.lease_margin_seconds / 2,
         log_cap_mb=settings.log_cap_mb,
         keep_days=settings.worker_keep_days,
         tick_seconds=min(5.0, settings.heartbeat_seconds),

@@ -51,7 +51,10 @@ class Leases:
             until=want.lease_until,
             seconds=want.lease_seconds,
             signal=want.checkpoint_signal,
-            grace=min(self._settings.stop_grace_seconds, self._settings.lapse_grace_seconds),
+            grace=min(
+                self._settings.stop_grace_seconds,
+                self._settings.lapse_grace_seconds if want.lease_grace is None else want.lease_grace,
+            ),
         )
 
     def ordered(self, run: Run, terms: Terms | None) -> None:

@@ -13,7 +13,7 @@ class KeeperSettings:
 
     data_dir: Path
     stop_grace_seconds: float = 30.0
-    # The same where a lease has lapsed: the run must be gone before the server gives its job to another host.
+    # The same where a lease has lapsed, unless the server says: the run must be gone before another host has its job.
     lapse_grace_seconds: float = 15.0
     log_cap_mb: int = 1024
     # Logs and records of acknowledged runs are removed after so many days; None: when somebody says so.

@@ -90,7 +90,8 @@ class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `spec` is there while the worker has not reported the fence with this `spec_hash` (in a later Sync, when more is
     wanted at once than fits into a frame: wait for it). `lease_seconds` None is the policy `hold`: never ended by
     silence. `started`: the store knows it to have lived, so an unknown one is lost, not started. `reason` says why
-    it shall stop.
+    it shall stop. `lease_grace` is how long, at most, a run whose lease has lapsed may take to end: the server waits
+    for twice as long before it gives the job to another host.
     """
 
     action: str = RUN
@@ -100,6 +101,7 @@ class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     lease_seconds: float | None = None
     checkpoint_signal: str | None = None
+    lease_grace: float | None = None
 
 
 class Sync(Message, frozen=True, kw_only=True):

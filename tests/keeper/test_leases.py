@@ -103,6 +103,16 @@ def test_term_comes_first_and_kill_after_the_grace_for_it(cold_host: Host) -> No
     assert until + 0.5 <= boottime()
 
 
+def test_the_server_says_how_long_that_may_take(host: Host) -> None:
+    argv = (PYTHON, "-c", IGNORES_TERM)
+    spec = RunSpec(fence=1, job_id="job1", attempt=1, argv=argv)
+    until = boottime() + 2.0
+    host.tell(WantRun(run=spec, lease_seconds=2.0, lease_until=until, lease_grace=0.1))
+    host.wait_for_log("up")
+    lapsed(host, 2.0)
+    assert host.record().lease.grace == 0.1  # type: ignore[union-attr]
+
+
 def test_a_program_that_exits_by_itself_is_none_of_the_leases_business(host: Host) -> None:
     leased(host, "exit 3", 60.0)
     end = host.end()

@@ -169,6 +169,7 @@ class Agent:
             lease_seconds=want.lease_seconds,
             checkpoint_signal=want.checkpoint_signal,
             lease_until=None if want.lease_seconds is None else sync.sent_at + want.lease_seconds,
+            lease_grace=want.lease_grace,
         )
         holder = self._holder(fence, run)
         if holder is not None and holder.end is not None and not run.started:

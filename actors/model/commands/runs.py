@@ -19,6 +19,7 @@ class WantRun(Message, frozen=True, kw_only=True):
     `host` is where it shall live; on a worker `lease_seconds` is how long it may live without word from the server
     (None: policy `hold`, for ever), and `checkpoint_signal` is sent to it when two thirds of that have passed.
     `lease_until` is where that time ends as things stand (CLOCK_BOOTTIME of the host, seconds); RenewLeases moves it.
+    `lease_grace` bounds the seconds from TERM to KILL when it has.
 
     At a provider (To: CloudDispatcher) `token` names the attempt, `asked_at` (epoch seconds) is when it was assigned,
     `again` tells that it may have been begun already, `options` are the provider's own (JobSpec.provider_options).
@@ -30,6 +31,7 @@ class WantRun(Message, frozen=True, kw_only=True):
     lease_seconds: float | None = None
     checkpoint_signal: str | None = None
     lease_until: float | None = None
+    lease_grace: float | None = None
     token: str = ""
     asked_at: float = 0.0
     again: bool = False

@@ -82,11 +82,11 @@ def _wanted(worker: Worker, session: Session, settings: FleetSettings, complete:
             # In order of fences, and at least one: the rest follows when these are reported.
             sends = not known and (room >= want.size or room == settings.specs_per_sync)
             room = room - want.size if sends else room if known else 0
-            wanted[fence] = _run(want, sends)
+            wanted[fence] = _run(want, sends, settings)
     return wanted
 
 
-def _run(want: Wanted, with_spec: bool) -> Want:
+def _run(want: Wanted, with_spec: bool, settings: FleetSettings) -> Want:
     assert want.order is not None
     return Want(
         spec_hash=want.spec_hash,
@@ -94,4 +94,5 @@ def _run(want: Wanted, with_spec: bool) -> Want:
         started=want.order.started or want.started_told,
         lease_seconds=want.order.lease_seconds,
         checkpoint_signal=want.order.checkpoint_signal,
+        lease_grace=settings.lease_margin / 2,
     )

@@ -101,7 +101,7 @@ class Host:
 def run(fence: int = 7, lease: float | None = 60.0) -> Want:
     gpus = (GpuRef(f"GPU-{fence}", fence),)
     spec = RunSpec(fence=fence, job_id=f"job{fence}", attempt=1, argv=("train",), gpus=gpus, num_processes=1)
-    return Want(action=RUN, spec_hash="h", spec=spec, lease_seconds=lease)
+    return Want(action=RUN, spec_hash="h", spec=spec, lease_seconds=lease, lease_grace=5.0)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_an_order_is_on_the_disk_before_the_keeper_hears_of_it(host: Host) -> No
     assert not host.told(names.KEEPER, WantRun)
     host.tell(JournalKept(number=appended.number, lines=3), to=names.AGENT)
     (wanted,) = eventually(lambda: host.told(names.KEEPER, WantRun))
-    assert (wanted.run.fence, wanted.lease_seconds) == (7, 60.0)
+    assert (wanted.run.fence, wanted.lease_seconds, wanted.lease_grace) == (7, 60.0, 5.0)
     assert wanted.lease_until == host.beat(0).sent_at + 60.0
 
 
