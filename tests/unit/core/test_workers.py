@@ -186,7 +186,6 @@ class TestOrder:
         world.end(first)
         assert world.host(third) == "box"
 
-
     def test_a_persons_gpu_limit_binds_no_cpu_job_even_when_it_was_lowered_below_what_is_held(self) -> None:
         world = FleetWorld()
         world.worker("box", gpus=2)
