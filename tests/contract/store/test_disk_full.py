@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gpuyard.actors.model.events import CommitFailed, Committed
+from gpuyard.actors.model.commands import LoadSnapshot
+from gpuyard.actors.model.events import CommitFailed, Committed, SnapshotLoaded
 from gpuyard.actors.store import admin
 from tests import support_disk
 from tests.support import eventually
@@ -48,8 +49,9 @@ def test_a_full_disk(small_disk: Path) -> None:
         assert "is full: nothing was accepted; free some space" in failed.error
 
         # Reading goes on, and so does refusing.
-        state = store.load(2)
-        assert [job.id for job in state.jobs] == list(range(1, full))
+        store.store.tell(LoadSnapshot(generation=2))
+        shown = store.wait_for(SnapshotLoaded, 2)
+        assert ([job.id for job in shown.snapshot.jobs], shown.writable) == (list(range(1, full)), False)
         store.commit(2, 1, *submitted(full, error_message="x" * 200_000))
         assert store.failed(2, 1).disk
 
