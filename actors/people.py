@@ -354,7 +354,7 @@ class People(Actor):
             self._enqueue(NoteUse(used=message.used), None)
         if reply is None:
             return None
-        if self._accounts is not None and message.seen != self._revision:
+        if self._accounts is not None and (message.seen != self._revision or not message.wait):
             return self._view(message.seen)
         self._watches += 1
         self._watchers[self._watches] = reply

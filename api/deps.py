@@ -8,14 +8,17 @@ async def process(core: CoreDep, viewer: ViewerDep) -> Response:
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from gpuyard.actors.model import names
+from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.people import Scope, Viewer
 from gpuyard.api.core import Core, RequestCore
 from gpuyard.api.errors import Unauthenticated, request_id_of
 from gpuyard.api.hub import Hub
+from gpuyard.api.known import KnownPeople
 from gpuyard.api.metrics import Timings
 from gpuyard.api.settings import Settings
 from gpuyard.api.sse import Streams
@@ -80,8 +83,28 @@ async def _request_id(request: Request) -> str:
     return request_id_of(request)
 
 
+class PeopleCore:
+    """The way to People for one request that changes who may come in: the answer comes once the change is in force."""
+
+    def __init__(self, core: Core, known: KnownPeople | None) -> None:
+        self._core = core
+        self._known = known
+
+    async def change(self, message: Message, timeout: float = 10.0) -> Any:
+        """The answer of People. Raises GpuyardError."""
+        answer = await self._core.ask(names.PEOPLE, message, timeout)
+        if self._known is not None:
+            await self._known.catch_up()
+        return answer
+
+
+async def _people(request: Request) -> PeopleCore:
+    return PeopleCore(core_of(request), getattr(request.app.state, "known_people", None))
+
+
 # Dependencies are coroutine functions: FastAPI runs plain functions in a thread (DESIGN 12).
 CoreDep = Annotated[Core, Depends(_core)]
+PeopleDep = Annotated[PeopleCore, Depends(_people)]
 ViewerDep = Annotated[Viewer, Depends(_viewer)]
 ScopesDep = Annotated[tuple[Scope, ...], Depends(_scopes)]
 SettingsDep = Annotated[Settings, Depends(_settings)]

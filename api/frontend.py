@@ -105,6 +105,7 @@ class Frontend(Actor):
         async with self._open_core() as core, KnownPeople(core) as people:
             alone = OwnerOnLoopback(self._settings.peer_uid)
             app = create_app(core, self._settings, self._authenticator or ByToken(people, alone))
+            app.state.known_people = people
             people.changed = lambda: app.state.streams.end_where(lambda viewer: not people.still(viewer))
             self._server = Server(app, serving=self._settled.set)
             sampling = asyncio.create_task(app.state.samples.collect(core))

@@ -6,13 +6,14 @@ import hashlib
 import hmac
 import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
 
 from gpuyard.actors.model.accounts import ALL_SCOPES, TOKEN_PREFIX, digest_of
 from gpuyard.actors.model.people import OWNER, Scope, Viewer
+from gpuyard.actors.model.views import Credential
 from gpuyard.api import peer
 from gpuyard.api.errors import CrossSite, Unauthenticated
 from gpuyard.api.heads import Head
@@ -113,6 +114,7 @@ class OwnerOnLoopback:
 
 
 LONGEST_TOKEN = 256
+MOST_KNOWN = 10_000
 
 
 class ByToken:
@@ -121,27 +123,44 @@ class ByToken:
     def __init__(self, people: KnownPeople, alone: Authenticator) -> None:
         self._people = people
         self._alone = alone
+        # (token's digest, address) → what was known when it came last, and the identity made from it.
+        self._known: dict[tuple[str, str], tuple[Credential, Identity]] = {}
 
     async def identify(self, caller: Caller) -> Identity:
-        if await self._people.single_user():
+        people = self._people
+        if not people.certain:
+            await people.make_certain()
+        if people.single_user:
             return await self._alone.identify(caller)
         token = caller.credential
         if not token:
             raise Unauthenticated("a token is needed: Authorization: Bearer TOKEN (gpuyard: --token-file FILE)")
         if not token.startswith(TOKEN_PREFIX) or len(token) > LONGEST_TOKEN:
             raise Unauthenticated("that is no token of this server")
-        found = await self._people.credential(digest_of(token))
+        digest = digest_of(token)
+        found = people.credential(digest)
         if found is None:
             raise Unauthenticated("the token is unknown, revoked or expired, or its user is disabled")
+        identity = self._identity(digest, caller.address, found)
+        csrf = csrf_of(token) if token == caller.cookie else ""
+        if csrf and caller.changes and not hmac.compare_digest(csrf, caller.token_of_page):
+            raise CrossSite("a change from the page carries its X-CSRF-Token: load the page again")
+        return replace(identity, csrf=csrf) if csrf else identity
+
+    def _identity(self, digest: str, address: str, found: Credential) -> Identity:
+        known = self._known.get((digest, address))
+        if known is not None and known[0] is found:
+            return known[1]
         viewer = Viewer(
             user_id=found.user_id,
             username=found.username,
             level=found.level,
             team_id=found.team_id,
-            address=caller.address,
+            address=address,
             token_id=found.token_id,
         )
-        csrf = csrf_of(token) if token == caller.cookie else ""
-        if csrf and caller.changes and not hmac.compare_digest(csrf, caller.token_of_page):
-            raise CrossSite("a change from the page carries its X-CSRF-Token: load the page again")
-        return Identity(viewer, f"user {found.user_id}", scopes=found.scopes, csrf=csrf)
+        identity = Identity(viewer, f"user {found.user_id}", scopes=found.scopes)
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[digest, address] = (found, identity)
+        return identity

@@ -1,8 +1,9 @@
 """Who may come in, as the Frontend knows it: a copy of all credentials, never older than a moment.
 
-One question for news waits at People all the time, so a change is here before whoever made it has an answer. The copy
-is trusted for `TRUSTED` seconds after the last word from People, which comes every two; when the link breaks it is
-trusted no more at once. Without a trusted copy nobody comes in: 503, as while the core starts.
+One question for news waits at People all the time, so a change is here a moment after it is durable; and whoever makes
+a change has its answer only once the copy has caught up with it (`catch_up`). The copy is trusted for `TRUSTED` seconds
+after the last word from People, which comes every two; when the link breaks it is trusted no more at once.
+Without a trusted copy nobody comes in: 503, as while the core starts.
 """
 
 from __future__ import annotations
@@ -62,14 +63,35 @@ class KnownPeople:
 
     # --- questions -------------------------------------------------------------------------------------------------
 
-    async def single_user(self) -> bool:
-        """Was no user ever added? Raises Unavailable."""
-        await self._certain()
+    @property
+    def certain(self) -> bool:
+        """May the copy be trusted now? If not, `make_certain` waits for it. (Every request asks: no coroutine.)"""
+        return time.monotonic() - self._confirmed < self._trusted_for
+
+    async def make_certain(self) -> None:
+        """Wait a little for a word from People. Raises Unavailable."""
+        self._trusted.clear()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._trusted.wait()
+        except TimeoutError:
+            raise Unavailable("it is not known yet who may come in: try again shortly") from None
+
+    async def catch_up(self) -> None:
+        """After a change was answered: be at least as new as it. A copy that can't is trusted no more."""
+        asked = time.monotonic()
+        try:
+            self._learn(await self._core.ask(names.PEOPLE, WatchPeople(seen=self._revision, wait=False)), asked)
+        except GpuyardError as error:
+            self._doubt(error)
+
+    @property
+    def single_user(self) -> bool:
+        """Was no user ever added?"""
         return self._single_user
 
-    async def credential(self, digest: str) -> Credential | None:
-        """The token of this digest, if it opens the door now; its use is noted. Raises Unavailable."""
-        await self._certain()
+    def credential(self, digest: str) -> Credential | None:
+        """The token of this digest, if it opens the door now; its use is noted."""
         found = self._by_digest.get(digest)
         now = self._clock()
         if found is None or (found.expires_at is not None and now >= found.expires_at):
@@ -88,16 +110,6 @@ class KnownPeople:
             and (one.expires_at is None or now < one.expires_at)
             for one in self._by_digest.values()
         )
-
-    async def _certain(self) -> None:
-        if time.monotonic() - self._confirmed < self._trusted_for:
-            return
-        self._trusted.clear()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._trusted.wait()
-        except TimeoutError:
-            raise Unavailable("it is not known yet who may come in: try again shortly") from None
 
     # --- following -------------------------------------------------------------------------------------------------
 
@@ -120,8 +132,10 @@ class KnownPeople:
             self._learn(view, asked)
 
     def _learn(self, view: PeopleView, asked: float) -> None:
+        if view.revision < self._revision:
+            return  # overtaken
         # What was answered late was true when it was asked at the earliest: the age counts from there.
-        self._confirmed = asked
+        self._confirmed = max(self._confirmed, asked)
         self._revision, self._single_user = view.revision, view.single_user
         if view.credentials is not None:
             self._by_digest = {one.digest: one for one in view.credentials}

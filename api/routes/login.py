@@ -8,13 +8,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from gpuyard.actors.model import names
 from gpuyard.actors.model.accounts_tokens import SESSION
 from gpuyard.actors.model.commands import LogIn, MakeToken, RevokeToken, SetPassword
 from gpuyard.actors.model.errors import WrongState
 from gpuyard.actors.model.views import TokenMade
 from gpuyard.api.answers_people import Done, LoggedIn
-from gpuyard.api.deps import CoreDep, ScopesDep, ViewerDep
+from gpuyard.api.deps import PeopleDep, ScopesDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.errors import Unauthenticated
 from gpuyard.api.identity import COOKIE
@@ -27,12 +26,12 @@ PAGE: Final = "page"
 
 
 @router.post("/login", operation_id="log_in", responses=answer("log_in", LoggedIn))
-async def log_in(core: CoreDep, request: Request, body: LogInBody) -> Response:
+async def log_in(people: PeopleDep, request: Request, body: LogInBody) -> Response:
     """Log in on the page: the answer's cookie is a token for 12 hours, which no script can read."""
     address = request.client.host if request.client else ""
     request.app.state.logins.take(address, body.username)
     message = LogIn(username=body.username, password=body.password, address=address)
-    made: TokenMade | None = await core.ask(names.PEOPLE, message, timeout=30.0)
+    made: TokenMade | None = await people.change(message, timeout=30.0)
     if made is None:
         raise Unauthenticated("username and password do not belong together")
     token = made.token
@@ -42,13 +41,13 @@ async def log_in(core: CoreDep, request: Request, body: LogInBody) -> Response:
 
 
 @router.post("/login/token", operation_id="log_in_by_token", responses=answer("log_in_by_token", LoggedIn))
-async def log_in_by_token(core: CoreDep, viewer: ViewerDep, scopes: ScopesDep, request: Request) -> Response:
+async def log_in_by_token(people: PeopleDep, viewer: ViewerDep, scopes: ScopesDep, request: Request) -> Response:
     """Log in on the page with the token that asks (as `Authorization: Bearer`): it becomes a log-in of its own, with
     the token's scopes, for 12 hours; the token itself stays with whoever has it."""
     if viewer.token_id is None:
         raise WrongState("there are no users yet, so nobody logs in")
     message = MakeToken(name=PAGE, scopes=scopes, expires_at=time.time() + SESSION, by=viewer)
-    made: TokenMade = await core.ask(names.PEOPLE, message)
+    made: TokenMade = await people.change(message)
     token = made.token
     done = JsonResponse(LoggedIn(username=token.username, token_id=token.id, expires_at=token.expires_at))
     _set_cookie(request, done, made.secret, int(SESSION))
@@ -56,11 +55,11 @@ async def log_in_by_token(core: CoreDep, viewer: ViewerDep, scopes: ScopesDep, r
 
 
 @router.post("/logout", operation_id="log_out", responses=answer("log_out", Done))
-async def log_out(core: CoreDep, viewer: ViewerDep, request: Request) -> Response:
+async def log_out(people: PeopleDep, viewer: ViewerDep, request: Request) -> Response:
     """Revoke the token that asks: this log-in has ended."""
     if viewer.token_id is None:
         raise WrongState("there are no users yet, so nobody is logged in")
-    await core.ask(names.PEOPLE, RevokeToken(token_id=viewer.token_id, by=viewer))
+    await people.change(RevokeToken(token_id=viewer.token_id, by=viewer))
     done = JsonResponse(Done())
     _set_cookie(request, done, "", 0)
     return done
@@ -68,11 +67,11 @@ async def log_out(core: CoreDep, viewer: ViewerDep, request: Request) -> Respons
 
 @router.put("/users/{user_id}/password", operation_id="set_password", responses=answer("set_password", Done))
 async def set_password(
-    core: CoreDep, viewer: ViewerDep, user_id: Annotated[int, Path(ge=1, le=2**63 - 1)], body: PasswordBody
+    people: PeopleDep, viewer: ViewerDep, user_id: Annotated[int, Path(ge=1, le=2**63 - 1)], body: PasswordBody
 ) -> Response:
     """Set the password for the page's log-in, your own or (admins) anybody's. Log-ins with the one of before end."""
     message = SetPassword(user_id=user_id, password=body.password, by=viewer)
-    await core.ask(names.PEOPLE, message, timeout=30.0)
+    await people.change(message, timeout=30.0)
     return JsonResponse(Done())
 
 

@@ -13,7 +13,7 @@ from gpuyard.actors.model.commands import ListTokens, MakeToken, RevokeToken
 from gpuyard.actors.model.people import Scope
 from gpuyard.actors.model.views import TokenMade, TokenView
 from gpuyard.api.answers_people import TokenCreated, TokenList
-from gpuyard.api.deps import CoreDep, ViewerDep
+from gpuyard.api.deps import CoreDep, PeopleDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.schemas.people import TokenBody
@@ -34,7 +34,7 @@ async def list_tokens(
 
 
 @router.post("", operation_id="create_token", responses=answer("create_token", TokenCreated))
-async def create_token(core: CoreDep, viewer: ViewerDep, body: TokenBody) -> Response:
+async def create_token(people: PeopleDep, viewer: ViewerDep, body: TokenBody) -> Response:
     """A new token, shown this once."""
     message = MakeToken(
         name=body.name,
@@ -43,13 +43,13 @@ async def create_token(core: CoreDep, viewer: ViewerDep, body: TokenBody) -> Res
         expires_at=body.expires_at,
         by=viewer,
     )
-    made: TokenMade = await core.ask(names.PEOPLE, message)
+    made: TokenMade = await people.change(message)
     return JsonResponse(TokenCreated(**msgspec.structs.asdict(made.token), token=made.secret))
 
 
 @router.delete("/{token_id}", operation_id="revoke_token", responses=answer("revoke_token", TokenView))
 async def revoke_token(
-    core: CoreDep, viewer: ViewerDep, token_id: Annotated[int, Path(ge=1, le=2**63 - 1)]
+    people: PeopleDep, viewer: ViewerDep, token_id: Annotated[int, Path(ge=1, le=2**63 - 1)]
 ) -> Response:
     """The token opens no door from now on; streams that it opened end. Your own, or (admins) anybody's."""
-    return JsonResponse(await core.ask(names.PEOPLE, RevokeToken(token_id=token_id, by=viewer)))
+    return JsonResponse(await people.change(RevokeToken(token_id=token_id, by=viewer)))

@@ -13,7 +13,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import AddUser, ChangeUser, ListUsers, RemoveUser
 from gpuyard.actors.model.views import UserAdded, UserView
 from gpuyard.api.answers_people import Me, UserCreated, UserGone, UserList
-from gpuyard.api.deps import CoreDep, ScopesDep, ViewerDep
+from gpuyard.api.deps import CoreDep, PeopleDep, ScopesDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.schemas.people import NewUserBody, UserBody
@@ -31,14 +31,14 @@ async def list_users(core: CoreDep, viewer: ViewerDep) -> Response:
 
 
 @router.post("", operation_id="add_user", responses=answer("add_user", UserCreated))
-async def add_user(core: CoreDep, viewer: ViewerDep, body: NewUserBody) -> Response:
+async def add_user(people: PeopleDep, viewer: ViewerDep, body: NewUserBody) -> Response:
     """Add a user; answers its first token, this once. The first user must be an admin and ends single-user mode.
 
     From then on everybody needs a token, the owner of the server too. The first user takes over the jobs of
     single-user mode.
     """
     message = AddUser(username=body.username, level=body.level, team_id=body.team_id, by=viewer)
-    added: UserAdded = await core.ask(names.PEOPLE, message)
+    added: UserAdded = await people.change(message)
     token = added.made
     user = msgspec.structs.asdict(added.user)
     return JsonResponse(UserCreated(**user, token=token.secret, token_id=token.token.id, first=added.first))
@@ -62,7 +62,7 @@ async def who_am_i(viewer: ViewerDep, scopes: ScopesDep) -> Response:
 
 
 @router.patch("/{user_id}", operation_id="change_user", responses=answer("change_user", UserView))
-async def change_user(core: CoreDep, viewer: ViewerDep, user_id: UserId, body: UserBody) -> Response:
+async def change_user(people: PeopleDep, viewer: ViewerDep, user_id: UserId, body: UserBody) -> Response:
     """Change a user's name, level or team, or shut it out (`disabled`). In force at once, open streams included.
 
     Jobs that wait keep the priority and team that they were submitted with.
@@ -76,11 +76,11 @@ async def change_user(core: CoreDep, viewer: ViewerDep, user_id: UserId, body: U
         disabled=given.get("disabled", UNSET),
         by=viewer,
     )
-    return JsonResponse(await core.ask(names.PEOPLE, message))
+    return JsonResponse(await people.change(message))
 
 
 @router.delete("/{user_id}", operation_id="remove_user", responses=answer("remove_user", UserGone))
-async def remove_user(core: CoreDep, viewer: ViewerDep, user_id: UserId) -> Response:
+async def remove_user(people: PeopleDep, viewer: ViewerDep, user_id: UserId) -> Response:
     """Delete a user and its tokens. Its jobs stay, those that wait or run go on; its id is never given again."""
-    await core.ask(names.PEOPLE, RemoveUser(user_id=user_id, by=viewer))
+    await people.change(RemoveUser(user_id=user_id, by=viewer))
     return JsonResponse(UserGone(id=user_id))

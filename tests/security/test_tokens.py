@@ -84,6 +84,16 @@ def test_a_revoked_token_opens_nothing_and_what_it_had_open_ends(people: Society
         assert other.readline().startswith(b"id:"), "the other goes on"
 
 
+def test_again_and_again_a_token_lives_from_one_answer_to_the_other(people: Society) -> None:
+    """However the changes fall between the Frontend's questions for news."""
+    researcher = people.tokens["researcher"]
+    for _ in range(60):
+        made = people.must("POST", "/api/tokens", researcher, {})
+        assert people.ask("GET", ME, made["token"]).status == 200
+        people.must("DELETE", f"/api/tokens/{made['id']}", researcher)
+        assert people.ask("GET", ME, made["token"]).status == 401
+
+
 def test_a_level_change_acts_at_once_also_on_streams(people: Society) -> None:
     admin = people.tokens["admin"]
     user = people.must("POST", "/api/users", admin, {"username": "climber", "level": "lead"})

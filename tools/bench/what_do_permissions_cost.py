@@ -48,7 +48,8 @@ def frontend() -> int:
     router = APIRouter()
     router.add_api_route(OPEN, submit_job, methods=["POST"])
     RULES["POST", OPEN] = Rule.VIEWER
-    routes.ROUTERS.append(router)
+    # Where the real one stands: routes are tried one by one, and each miss costs.
+    routes.ROUTERS.insert(routes.ROUTERS.index(routes.submit.router), router)
     app.enforce = unchecked
     frontends.ByToken = Unasked  # type: ignore[misc]
     # As good as unlimited: what a request pays for its rate is measured, what it is refused is not.
@@ -114,7 +115,7 @@ def main() -> int:
             ),
             Ratio(
                 "the server's CPU time a submit, checked against unchecked",
-                median(asked.costs) / median(unasked.costs),
+                median([a / b for a, b in zip(asked.costs, unasked.costs, strict=True)]),
                 1.1,
                 note=f"{median(asked.costs) * 1e6:.0f} µs against {median(unasked.costs) * 1e6:.0f} µs",
             ),

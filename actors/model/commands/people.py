@@ -11,13 +11,14 @@ from gpuyard.actors.model.people import OWNER, Scope, Viewer
 class WatchPeople(Message, frozen=True, kw_only=True):
     """Who may come in? Answered when that is not what the asker has `seen`, or after 2 s with no news.
 
-    So the asker always waits for an answer, and a change reaches it in the moment it is durable, before the answer to
-    whoever made the change. `used` tells which tokens were used when (token id → epoch seconds). From: Frontend.
-    To: People. Reply: PeopleView. Repeat: harmless.
+    So the asker always waits for an answer, and a change reaches it in the moment it is durable. With `wait` False it
+    is answered at once in any case. `used` tells which tokens were used when (token id → epoch seconds).
+    From: Frontend. To: People. Reply: PeopleView. Repeat: harmless.
     """
 
     seen: int = -1
     used: dict[int, float] = {}
+    wait: bool = True
 
 
 class ListUsers(Message, frozen=True, kw_only=True):
