@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tests.support import eventually
 
@@ -67,7 +66,7 @@ class RayCluster:
                 stderr=out,
                 env={**os.environ, "GPUYARD_TEST_CLUSTER": str(self.folder)},
             )
-        eventually(self._answers, timeout=120, message="Ray's dashboard does not answer")
+        eventually(self._takes_jobs, timeout=180, message="Ray takes no jobs")
         return self
 
     def close(self) -> None:
@@ -80,18 +79,17 @@ class RayCluster:
                 self._process.wait(timeout=20)
         eventually(self._nothing_left, timeout=30, message="processes of Ray are left")
 
-    def _answers(self) -> bool:
+    def _takes_jobs(self) -> bool:
+        """The dashboard answers long before the agent that runs jobs is there."""
         assert self._process is not None
         if self._process.poll() is not None:
             raise RuntimeError(f"ray ended by itself:\n{(self.folder / 'out').read_text(errors='replace')[-3000:]}")
-        parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[1], timeout=30)
         try:
-            # The list is answered only once the agent that runs jobs is there too.
-            connection.request("GET", "/api/jobs/")
-            response = connection.getresponse()
-            return response.status == 200 and json.loads(response.read()) == []
-        except (OSError, http.client.HTTPException, ValueError):
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/api/jobs/", json.dumps({"entrypoint": "true"}), headers)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()

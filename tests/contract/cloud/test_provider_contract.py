@@ -14,6 +14,9 @@ from gpuyard.actors.cloud.provider import Provider, Refused, Retryable
 from gpuyard.actors.model.cloud_remote import ENDED, Order, Remote, RemoteState, RemoteStatus, token_of
 from tests.contract.cloud.benches import Bench
 
+# A cluster's start counts into the first test that needs it.
+pytestmark = pytest.mark.timeout(400)
+
 Trial = Callable[[Provider, Bench], Coroutine[Any, Any, None]]
 
 
