@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
+from gpuyard.actors import procfs
 from gpuyard.actors.keeper import processes
+from gpuyard.actors.keeper.program import cgroup
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted
-from tests.keeper.host import Host, kill
+from gpuyard.cli.doctor import processes as doctor
+from tests.keeper.host import PYTHON, Host, kill
 from tests.support import eventually
 
 with_and_without_control_groups = pytest.mark.parametrize("control_groups", [True, False])
@@ -90,6 +95,54 @@ def test_a_process_that_cleared_its_environment_is_found_by_the_lock(cold_host: 
     cold_host.stop()
     lost(cold_host)
     assert processes.open_process(record.pid, record.start) is None
+
+
+# A child that keeps nothing by which one would know whose it is, but for its session and its control group.
+HIDES = """
+import os, sys, time
+if os.fork() == 0:
+    os.chdir("/")
+    with open(sys.argv[1], "w") as file:
+        file.write(str(os.getpid()))
+    os.closerange(0, 256)
+    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"], {})
+time.sleep(60)
+"""
+
+
+def hide(host: Host, tmp_path: Path) -> int:
+    """The pid of the child that hides; its keeper has been killed."""
+    told = tmp_path / "hidden"
+    host.run(PYTHON, "-c", HIDES, str(told))
+    pid = int(host.wait_for(told))
+    # It is what it will be once it has closed all it had.
+    eventually(lambda: procfs.environ_value(pid, procfs.FENCE) is None and not list(Path(f"/proc/{pid}/fd").iterdir()))
+    kill(host.record().keeper_pid)
+    return pid
+
+
+def test_a_tree_that_hides_everything_is_ended_by_its_control_group(cold_host: Host, tmp_path: Path) -> None:
+    if cgroup.own_path() is None:
+        pytest.skip("this system lets us have no control groups")
+    cold_host.boot(stop_grace_seconds=0.3)
+    pid = hide(cold_host, tmp_path)
+    cold_host.stop()
+    lost(cold_host)
+    eventually(lambda: (found := procfs.stat(pid)) is None or found.state == "Z")
+
+
+def test_without_one_what_hides_outlives_its_run_and_is_found_by_its_session(cold_host: Host, tmp_path: Path) -> None:
+    """By `gpuyard doctor`: nobody else can know whose it is."""
+    cold_host.boot(control_groups=False, stop_grace_seconds=0.3)
+    pid = hide(cold_host, tmp_path)
+    record = cold_host.record()
+    try:
+        cold_host.stop()
+        lost(cold_host)
+        living = doctor.of_runs(cold_host.data_dir, {record.pid: (record.fence, record.job_id)}, os.getpid())
+        assert [(one.pid, one.fence, one.job_id, one.sure) for one in living] == [(pid, 1, "job1", True)]
+    finally:
+        kill(pid)
 
 
 def test_keeper_and_training_killed_together(host: Host) -> None:
