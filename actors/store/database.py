@@ -316,7 +316,9 @@ def _file_of(path: Path) -> tuple[int, int]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """SQLite's own error, which peewee wraps in one of its own."""
-    while not isinstance(error, sqlite3.Error) and error.__context__ is not None:
-        error = error.__context__
-    return error
+    """SQLite's first own error: peewee wraps it in one of its own, and taking back after it may fail as well."""
+    found, behind = error, error.__context__
+    while behind is not None:
+        found = behind if isinstance(behind, sqlite3.Error) else found
+        behind = behind.__context__
+    return found

@@ -9,12 +9,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 # What belongs together: a kind of call, and the system calls that SQLite may make for it.
 CALLS: Final = {"write": "pwrite64,write", "sync": "fdatasync,fsync"}
+# A start does more: it opens, makes and renames files.
+BOOT_CALLS: Final = {**CALLS, "open": "openat,open", "name": "rename,renameat2,mkdir,mkdirat,unlink,unlinkat"}
 ACTIONS: Final = {"KILL": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 
 
@@ -32,7 +35,7 @@ class Point:
 
     @property
     def inject(self) -> str:
-        return f"inject={CALLS[self.call]}:{ACTIONS[self.action]}:when={self.when}{'+' if self.lasting else ''}"
+        return f"inject={BOOT_CALLS[self.call]}:{ACTIONS[self.action]}:when={self.when}{'+' if self.lasting else ''}"
 
 
 def missing(folder: Path) -> str | None:
@@ -72,10 +75,24 @@ class Strace:
 
     def counts(self) -> dict[str, int]:
         """For each kind of call, how many the busiest thread made."""
-        seen: dict[str, Counter[str]] = {kind: Counter() for kind in CALLS}
-        for line in self._out.read_text().splitlines():
-            thread, _, rest = line.partition(" ")
-            name = rest.strip().partition("(")[0]
-            for kind, names in CALLS.items():
-                seen[kind][thread] += name in names.split(",")
-        return {kind: max(threads.values(), default=0) for kind, threads in seen.items()}
+        return counts(self._out, CALLS)
+
+
+def from_the_start(out: Path, paths: list[Path], point: Point | None = None) -> list[str]:
+    """What to put before a command, so that its calls on these paths are traced, or meet their fate, from its first
+    one on. The command keeps its own pid."""
+    files = [part for path in paths for part in ("-P", str(path))]
+    calls = ",".join(BOOT_CALLS.values())
+    inject = ["-e", point.inject] if point else []
+    return ["strace", "-D", "-f", "-o", str(out), "-s", "0", *files, "-e", f"trace={calls}", *inject, "--"]
+
+
+def counts(out: Path, calls: Mapping[str, str]) -> dict[str, int]:
+    """For each kind of call in the trace `out`, how many the busiest thread made."""
+    seen: dict[str, Counter[str]] = {kind: Counter() for kind in calls}
+    for line in out.read_text().splitlines():
+        thread, _, rest = line.partition(" ")
+        name = rest.strip().partition("(")[0]
+        for kind, names in calls.items():
+            seen[kind][thread] += name in names.split(",")
+    return {kind: max(threads.values(), default=0) for kind, threads in seen.items()}
