@@ -42,7 +42,12 @@ class Process(Protocol):
 
     name: str
 
-    def start(self) -> None: ...
+    def spawn(self) -> None:
+        """Begin to start."""
+
+    def start(self) -> None:
+        """Begin to start if that has not been done, and wait until it works. Raises GpuyardError."""
+
     def alive(self) -> bool: ...
     def stop(self, timeout: float) -> None: ...
 
@@ -85,7 +90,12 @@ class Supervisor:
         self._stopping = threading.Event()
 
     def boot(self) -> None:
-        """Start every actor in order, each pinged before the next, then the processes. Raises GaveUp."""
+        """Start every actor in order, each pinged before the next, then the processes. Raises GaveUp.
+
+        The processes load their programs meanwhile, which takes as long as all of the rest.
+        """
+        for process in self.processes:
+            process.spawn()
         for child in self.children:
             self._start(child)
         for process in self.processes:
@@ -200,7 +210,10 @@ class Supervisor:
             if not process.alive() and not self._stopping.is_set():
                 log.error("%s ended by itself: restarting it", process.name)
                 self._count_restart(f"{process.name} ended again and again")
-                process.start()
+                try:
+                    process.start()
+                except GpuyardError as error:
+                    log.error("%s could not be restarted: %s", process.name, error)
 
     def _count_restart(self, why: str) -> None:
         now = time.monotonic()

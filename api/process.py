@@ -73,18 +73,19 @@ class FrontendProcess:
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
+        self._ready = -1
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    def start(self, timeout: float = START_SECONDS) -> None:
-        """Start it and wait until it takes requests. Raises Unavailable when it does not."""
+    def spawn(self) -> None:
+        """Begin to start it, so that it loads what it needs while others start too. Harmless while it lives."""
         if self.alive():
             return
         self._forget()
         life_read, self._lifeline = os.pipe()
-        ready_read, ready_write = os.pipe()
+        self._ready, ready_write = os.pipe()
         inherited = (self._listener.fileno(), life_read, ready_write)
         config = msgspec.structs.replace(
             self._config,
@@ -104,10 +105,15 @@ class FrontendProcess:
         finally:
             os.close(life_read)
             os.close(ready_write)
-        try:
-            self._await_ready(ready_read, timeout)
-        finally:
-            os.close(ready_read)
+
+    def start(self, timeout: float = START_SECONDS) -> None:
+        """Start it and wait until it takes requests. Raises Unavailable when it does not."""
+        self.spawn()
+        if self._ready >= 0:
+            try:
+                self._await_ready(self._ready, timeout)
+            finally:
+                self._heard()
 
     def _await_ready(self, pipe: int, timeout: float) -> None:
         readable, _, _ = select.select([pipe], [], [], timeout)
@@ -135,8 +141,15 @@ class FrontendProcess:
                 self._process.wait()
         self._forget()
 
+    def _heard(self) -> None:
+        """It takes requests, or never will."""
+        if self._ready >= 0:
+            os.close(self._ready)
+            self._ready = -1
+
     def _forget(self) -> None:
         self._process = None
+        self._heard()
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1

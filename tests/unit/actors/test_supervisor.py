@@ -10,7 +10,7 @@ import pytest
 
 from gpuyard.actors.base import Actor, Context, Reply
 from gpuyard.actors.model.commands import Ready
-from gpuyard.actors.model.errors import DatabaseRefused
+from gpuyard.actors.model.errors import DatabaseRefused, Unavailable
 from gpuyard.actors.model.message import Message, Ping, Shutdown
 from gpuyard.actors.supervisor import RESTARTS_ALLOWED, Child, GaveUp, Patience, Supervisor
 from tests.support import eventually
@@ -185,9 +185,16 @@ class FakeProcess:
     def __init__(self) -> None:
         self.starts = 0
         self.running = False
+        self.refuses = False
+        self.story: list[str] = []
+
+    def spawn(self) -> None:
+        self.story.append("+frontend")
 
     def start(self) -> None:
         self.starts += 1
+        if self.refuses:
+            raise Unavailable("it ended at its start")
         self.running = True
 
     def alive(self) -> bool:
@@ -203,3 +210,21 @@ def test_a_process_that_ends_is_started_again(run: Run) -> None:
     run.start()
     process.running = False
     eventually(lambda: process.starts == 2)
+
+
+def test_a_process_that_cannot_be_started_again_ends_the_service(run: Run) -> None:
+    process = FakeProcess()
+    run.supervisor.processes.append(process)
+    run.start()
+    process.running, process.refuses = False, True
+    eventually(lambda: run.error, timeout=60)
+    assert isinstance(run.error, GaveUp) and "frontend ended again and again" in str(run.error)
+
+
+def test_processes_load_while_the_actors_start(run: Run) -> None:
+    process = FakeProcess()
+    process.story = run.story
+    run.supervisor.processes.append(process)
+    run.start()
+    assert run.story == ["+frontend", "+store", "+scheduler", "+history", "+link"]
+    assert process.starts == 1
