@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetEvents, GetLastEvent, GetLimits, ProcessQueue, Publish
+from gpuyard.actors.model.commands import GetEvents, GetLastEvent, GetLimits, LoadRegisters, ProcessQueue, Publish
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import Unavailable, WrongState
 from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.people import People
 from gpuyard.api.process import FrontendProcess, PortUnavailable, bind
 from gpuyard.api.serve import FrontendConfig
 from gpuyard.api.settings import Settings
@@ -44,6 +45,8 @@ def actors(tmp_path: Path) -> Iterator[Cast]:
     with cast() as made:
         made.play(names.SCHEDULER, {GetLimits: Limits(max_concurrent=7)})
         made.play(names.HISTORY, {GetLastEvent: (0, 0), GetEvents: []})
+        made.play(names.STORE, {LoadRegisters: {"user": [], "team": [], "token": []}})
+        made.start(People, names.PEOPLE)
         made.start(Link, names.LINK, tmp_path / "sockets")
         yield made
 
