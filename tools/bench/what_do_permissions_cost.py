@@ -115,7 +115,7 @@ def main() -> int:
             ),
             Ratio(
                 "the server's CPU time a submit, checked against unchecked",
-                median([a / b for a, b in zip(asked.costs, unasked.costs, strict=True)]),
+                median(asked.costs) / median(unasked.costs),
                 1.1,
                 note=f"{median(asked.costs) * 1e6:.0f} µs against {median(unasked.costs) * 1e6:.0f} µs",
             ),
