@@ -493,10 +493,8 @@ class Scheduler(Actor):
             self.context.ref(to).tell(message)
 
     def _set_timer(self) -> None:
-        if self._yard is None or not self._yard.timers:
-            return
-        wake_at = self._yard.timers[0][0]
-        if wake_at < self._wake_at:
+        wake_at = self._yard.timers.next if self._yard is not None else None
+        if wake_at is not None and wake_at < self._wake_at:
             self._wake_at = wake_at
             self.inbox.after(max(0.0, wake_at - self.clock.now()), WakeUp())
 

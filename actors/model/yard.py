@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
@@ -44,7 +43,8 @@ from gpuyard.actors.model.order import QueueOrder
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.shapes import WORKERS_CHANGED, Cause, Pool, Shapes, pool_of
-from gpuyard.actors.model.windows import Watch, Window, is_open
+from gpuyard.actors.model.timers import Timers
+from gpuyard.actors.model.windows import Window, is_open
 
 WAITS_KEPT = 100
 LIMITS_SETTING = "limits"
@@ -92,14 +92,12 @@ class Yard:
         self.cloud_of_team: Counter[str] = Counter()
         self.clouds = Clouds()
         self.paused = frozenset(snapshot.settings.get(PAUSED_SETTING) or ()) & frozenset(PAUSABLE)
-        self.windows = Watch()
         self.processing_held = False
         self.held_since = 0.0
         self.last_ranked_at = 0.0
         # Ends that may be the fault of a GPU, which is being looked at.
         self.suspects: dict[int, AttemptExited] = {}
-        self.timers: list[tuple[float, str]] = []
-        self._calls: set[float] = set()
+        self.timers = Timers()
         self.gpu_idle_seconds = 0.0
         self.idle = (0, 0.0)  # GPUs that stand idle although they are wanted, and since when
         self.revision = 0
@@ -304,7 +302,7 @@ class Yard:
             return
         wake = max(job.spec.not_before or 0.0, job.wait_until or 0.0)
         if wake > now_wall:
-            heappush(self.timers, (wake, job.job_id))
+            self.timers.wake(job.job_id, wake)
         else:
             self._join(job, now_wall)
 
@@ -323,15 +321,13 @@ class Yard:
     def wake_due(self, now: Now) -> bool:
         """Let the jobs in whose time has come; True when there was one."""
         woken = False
-        while self.timers and self.timers[0][0] <= now.wall:
-            at, job_id = heappop(self.timers)
-            self._calls.discard(at)
+        for job_id in self.timers.jobs_due(now.wall):
             job = self.jobs.get(job_id)
             if job is not None and job.status is Status.PENDING and not job.held:
                 self.shapes.remove(job)
                 self._join(job, now.wall)
                 woken = True
-        for window in self.windows.due(now.wall):
+        for window in self.timers.windows_due(now.wall):
             if self.shapes.has(window):
                 self._watch(window, now.wall)
                 woken = woken or is_open(window, now.wall)
@@ -339,22 +335,14 @@ class Yard:
 
     def _watch(self, window: Window, at: float) -> None:
         """Keep the window's jobs in or out as it is now, and be called when that changes."""
-        change = self.windows.add(window, at)
-        if change is not None:
+        if self.timers.watch(window, at):
             self.shapes.turn(window, is_open(window, at), at)
-            self.call_at(change)
-
-    def call_at(self, at: float) -> None:
-        """Have the Scheduler look at the time rules at `at`, on behalf of no pending job."""
-        if at not in self._calls:
-            self._calls.add(at)
-            heappush(self.timers, (at, ""))
 
     def watch_approvals(self) -> None:
         """Be called when the first approval that waits expires; after a rebuild, and when that changes."""
         first = self.book.first_expiry(self.limits.approval_expiry_hours)
         if first is not None:
-            self.call_at(first)
+            self.timers.call_at(first)
 
     def _count_running(self, job: Job, by: int) -> None:
         if by > 0:

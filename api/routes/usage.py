@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from gpuyard.actors.model import names
+from gpuyard.actors.model import names, spreadsheet
 from gpuyard.actors.model.clock import utc_day
 from gpuyard.actors.model.commands import GetLiveUsage, GetUsage
 from gpuyard.actors.model.errors import InvalidInput, NotAllowed
@@ -24,6 +24,7 @@ router = APIRouter(prefix="/api/usage", tags=["usage"])
 
 DAYS_SHOWN = 30
 HOUR_MS = 3_600_000
+COLUMNS = UsageLine.__struct_fields__
 
 
 @router.get("", operation_id="get_usage", responses=answer("get_usage", UsageReport))
@@ -36,6 +37,7 @@ async def get_usage(
     by: Annotated[str, Query(max_length=40, description="user, team, place: one or several with commas.")] = "user",
     user_id: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     team_id: Annotated[str | None, Query(max_length=64)] = None,
+    format: Annotated[Literal["json", "csv"], Query(description="csv is safe to open in a spreadsheet.")] = "json",
 ) -> Response:
     """GPU-hours of ended runs and, up to now, of those that live; the last 30 days by default. Your own unless you are
     a lead or admin."""
@@ -54,16 +56,21 @@ async def get_usage(
     sums: UsageSums = await core.ask(names.HISTORY, question)
     # What ended between the two looks stands in the sums already.
     alive = set(sums.live)
-    lines = report(sums.rows, (run for run in live if run.fence in alive), now, period, keys, (start, end))
+    found = report(sums.rows, (run for run in live if run.fence in alive), now, period, keys, (start, end))
+    lines = [_line(line, sums.usernames) for line in found]
+    if format == "csv":
+        text = spreadsheet.table(COLUMNS, [[getattr(line, name) for name in COLUMNS] for line in lines])
+        headers = {"Content-Disposition": 'attachment; filename="usage.csv"'}
+        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
     return JsonResponse(
         UsageReport(
             first=start,
             last=end,
             period=period,
             by=list(keys),
-            lines=[_line(line, sums.usernames) for line in lines],
-            runs=sum(line.runs for line in lines),
-            gpu_hours=_hours(sum(line.gpu_ms for line in lines)),
+            lines=lines,
+            runs=sum(line.runs for line in found),
+            gpu_hours=_hours(sum(line.gpu_ms for line in found)),
         )
     )
 

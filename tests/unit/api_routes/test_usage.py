@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,6 +65,17 @@ def test_a_run_that_lives_counts_up_to_now(yard: Yard) -> None:
     [line] = yard.get("/api/usage")["lines"]
     assert (line["runs"], line["running"]) == (1, 0)
     assert line["gpu_seconds"] == pytest.approx(gpu_seconds([job]))
+
+
+def test_a_table_for_spreadsheets_has_the_same_lines(yard: Yard) -> None:
+    run(yard, "ann", 2)
+    [line] = yard.get("/api/usage?by=user,team,place")["lines"]
+    answer = yard.ask("GET", "/api/usage?by=user,team,place&format=csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    [row] = csv.DictReader(io.StringIO(answer.text))
+    assert list(row) == list(line) and {name: value or None for name, value in row.items()} == {
+        name: None if value is None else str(value) for name, value in line.items()
+    }
 
 
 def test_people_see_their_own_usage_and_leads_everybodys(yard: Yard) -> None:

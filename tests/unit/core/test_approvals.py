@@ -316,7 +316,7 @@ class TestExpiry:
         first = world.job(requires_approval=True)
         world.clock.advance(3600)
         second = world.job(requires_approval=True)
-        assert world.yard.timers[0][0] == world.clock.now() + 3600
+        assert world.yard.timers.next == world.clock.now() + 3600
         world.clock.advance(3599)
         self.tick(world)
         assert world.status(first) == "blocked"
@@ -329,7 +329,7 @@ class TestExpiry:
         assert (record["status"], record["decided_by"]) == ("expired", None)
         assert "by 2" in why(world, second).text, "it says until when"
         world.restart()
-        assert world.clock.now() + 3600 in [at for at, _ in world.yard.timers], "watched again after a restart"
+        assert world.yard.timers.next == world.clock.now() + 3600, "watched again after a restart"
 
     def test_without_the_limit_it_waits_for_ever_and_a_new_limit_counts_for_those_that_wait(self) -> None:
         world = World()
@@ -347,7 +347,7 @@ class TestExpiry:
         world.clock.advance(3600)
         self.tick(world)
         assert world.status(jobs[-1]) == "blocked" and world.status(jobs[0]) == "failed"
-        assert world.yard.timers and world.yard.timers[0][0] <= world.clock.now(), "the rest follows at once"
+        assert (world.yard.timers.next or 0) <= world.clock.now(), "the rest follows at once"
         self.tick(world)
         assert world.status(jobs[-1]) == "failed"
 

@@ -138,7 +138,7 @@ def test_a_job_waits_for_its_window_and_starts_when_it_opens_called_by_a_timer()
     assert world.running() == [other] and codes(world, job) == ["Window"]
     reason = explain.why(world.yard, world.yard.jobs[job], world.now())[0]
     assert reason.detail["opens_at"] in reason.text and "UTC" in reason.text and reason.unblock
-    assert world.yard.timers[0][0] == pytest.approx(world.clock.now() + 7200, abs=1)
+    assert world.yard.timers.next == pytest.approx(world.clock.now() + 7200, abs=1)
     world.clock.advance(7201)
     wake(world)
     assert job in world.running()
