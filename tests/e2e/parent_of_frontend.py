@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetLimits
+from gpuyard.actors.model.commands import GetLimits, LoadRegisters
 from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.people import People
 from gpuyard.api.process import FrontendProcess, bind
 from gpuyard.api.serve import FrontendConfig
 from gpuyard.api.settings import Settings
@@ -25,6 +26,8 @@ def main() -> None:
     listener = bind("127.0.0.1", 0)
     with cast() as made:
         made.play(names.SCHEDULER, {GetLimits: Limits()})
+        made.play(names.STORE, {LoadRegisters: {"user": [], "team": [], "token": []}})
+        made.start(People, names.PEOPLE)
         made.start(Link, names.LINK, folder / "sockets")
         config = FrontendConfig(sockets_dir=str(folder / "sockets"), settings=Settings(data_dir=str(folder)))
         process = FrontendProcess(listener, MODULE, config)
