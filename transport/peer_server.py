@@ -5,7 +5,8 @@ readable is read after every wake *and* after every send. Nothing a peer does en
 and ignored. Who a peer is, is its key alone (the ZAP User-Id of each message), never the routing id that it chose.
 
 What stays out of reach of a check here: libzmq collects all parts of a message before it hands out the first, so an
-*allowed* key can make it hold more than `MAX_FRAME` by sending parts without end.
+*allowed* key can make it hold more than `MAX_FRAME` by sending parts without end; and it takes every TCP connection, so
+who may open them at all (each has 5 s for its handshake) is a firewall's to say.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ log = logging.getLogger("gpuyard.transport")
 # What is read before other messages get their turn.
 AT_ONCE: Final = 256
 SOON: Final = 0.001
-# Frames that come as close together as this are read together: it halves what 1,000 heartbeats a second cost.
-PACE: Final = 0.002
+# From so many frames a second on, those that come within PACE seconds are read together: it halves what they cost.
+MANY: Final = 300
+PACE: Final = 0.005
+RATE_WINDOW: Final = 0.05
 CALLS_PER_PEER: Final = 32
 
 
@@ -90,9 +93,9 @@ class PeerServer(Actor):
         self._received = self._sent = 0
         # Does the reader stand inside a message that has too many parts?
         self._skipping = False
-        # Is reading put off, and when was it last asked for?
-        self._paced = False
-        self._woken_at = 0.0
+        # Is reading put off? Do many frames come, and how many had come at what time?
+        self._paced = self._many = False
+        self._counted = 0.0, 0
 
     # --- life ---
 
@@ -220,15 +223,21 @@ class PeerServer(Actor):
     # --- receiving ---
 
     def _readable(self) -> None:
-        """Read now; but soon after the last time, wait a moment: what comes meanwhile shares one wake, here and at the
-        registry. A single frame is never kept waiting."""
-        now = time.monotonic()
-        if now - self._woken_at < PACE and not self._paced:
+        """Read now; but while many frames come, wait a moment first: what comes meanwhile shares one wake, here and at
+        the registry. Where few come, none is ever kept waiting."""
+        if self._many_come() and not self._paced:
             self._paced = True
             self.inbox.unwatch(self._socket.fd)
             self.inbox.after(PACE, ReadOn())
-        self._woken_at = now
         self._send_answers()
+
+    def _many_come(self) -> bool:
+        """As of the last complete `RATE_WINDOW`."""
+        now, (since, count) = time.monotonic(), self._counted
+        if now - since >= RATE_WINDOW:
+            self._many = (self._received - count) / (now - since) >= MANY
+            self._counted = now, self._received
+        return self._many
 
     def _read_on(self) -> None:
         if self._paced:

@@ -26,8 +26,8 @@ from gpuyard.transport import wire_codec as wire
 from gpuyard.transport.keys import KeyPair
 from gpuyard.transport.token import WorkerToken
 
-ROUNDS = 5
-SECONDS = 4
+ROUNDS = 15
+SECONDS = 1.2
 WORKERS = 1_000
 GPUS = 8
 
