@@ -12,6 +12,7 @@ from gpuyard.actors.model.yard import Yard
 
 # Labels that say which GPU a worker has; a job that asks for one asks for that hardware.
 LABELS: Final = ("gpu_type", "gpu_name", "gpu", "hardware")
+LONGEST: Final = 128
 NAMED: Final = ("hardware", "hardware_type")
 
 
@@ -27,4 +28,9 @@ def hardware_of(yard: Yard, spec: JobSpec) -> tuple[str, ...]:
     if spec.target in (Target.AUTO, Target.WORKER):
         need = Need(spec.num_processes, spec.gpu_memory, wanted(spec.worker_labels))
         names += [gpu.name for host in yard.hosts.matching(need).values() for gpu in host.fact.facts]
-    return tuple(dict.fromkeys(name for name in names if name))
+    return tuple(dict.fromkeys(_tame(name) for name in names if name))
+
+
+def _tame(name: str) -> str:
+    """What people write stands in the reason of an approval."""
+    return "".join(char if char.isprintable() else "?" for char in name[:LONGEST])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from gpuyard.api.schemas import fields
@@ -42,8 +42,10 @@ class SubmitBody(Strict):
     priority_override: fields.Override | None = None
     team_id: fields.Team | None = None
     estimated_cost: fields.Cost | None = None
-    requires_approval: bool = False
-    for_approval: bool = False
+    requires_approval: Annotated[bool, Field(description="Start it only after somebody approved it.")] = False
+    for_approval: Annotated[
+        bool, Field(description="Ask for approval where a rule would have it refused (with no_wait).")
+    ] = False
     max_attempts: fields.Attempts | None = None
     retry_on: fields.RetryOn | None = None
     time_limit: fields.Duration | None = None

@@ -111,6 +111,12 @@ class TestRules:
         world.change(resume, ResumeQueue(targets=("worker",)))
         assert world.host(remote) == world.host(either) == "w1"
 
+    def test_what_people_write_is_shown_in_short_and_harmless(self) -> None:
+        world = World()
+        add(world, type="hardware_type", condition="*")
+        job = world.job(by=ANN, target=Target.WORKER, metadata={"hardware": "x\x1b[2J\n" * 900})
+        assert why(world, job).text.isprintable() and len(why(world, job).text) < 400
+
     def test_hardware_with_a_threshold_means_more_gpus_than_that(self) -> None:
         world = World(gpus=4, local_job_max_concurrent=9)
         add(world, type="hardware_type", condition="*", threshold=2)
