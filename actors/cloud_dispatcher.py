@@ -31,7 +31,7 @@ from gpuyard.actors.model.events import ProviderFacts
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.people import Viewer
-from gpuyard.actors.model.registers import AppendAudit, PutRecord
+from gpuyard.actors.model.registers import PutRecord, audit_line
 from gpuyard.actors.model.views import ProviderTested, ProviderView
 
 log = logging.getLogger("gpuyard.cloud")
@@ -48,6 +48,7 @@ class CloudDispatcher(Actor):
         self._settings = settings
         self._books: dict[str, Book] = {}
         self._desks: dict[str, Desk] = {}
+        self._names: list[str] = []
         self._missing: dict[str, str] = {}
         self._disabled: set[str] = set()
         self._armed: dict[str, float] = {}
@@ -55,7 +56,8 @@ class CloudDispatcher(Actor):
         self._loaded = False
 
     def started(self) -> None:
-        for name in registry.known(self._settings):
+        self._names = registry.known(self._settings)
+        for name in self._names:
             try:
                 self._open(name)
             except NotConfigured as error:
@@ -105,7 +107,7 @@ class CloudDispatcher(Actor):
             case c.Ready():
                 return self._loaded
             case c.ListProviders():
-                return [self._view(name) for name in registry.known(self._settings)]
+                return [self._view(name) for name in self._names]
             case c.TestProvider():
                 return self._test(message, reply)
             case c.SetProvider():
@@ -285,16 +287,8 @@ class CloudDispatcher(Actor):
     def _set(self, message: c.SetProvider, reply: Reply | None) -> Any:
         self._check(message.name, message.by)
         by, values = message.by, {"name": message.name, "enabled": message.enabled}
-        audit = AppendAudit(
-            at=self.clock.now(),
-            action="provider_enabled" if message.enabled else "provider_disabled",
-            user_id=by.user_id,
-            username=by.username,
-            token_id=by.token_id,
-            address=by.address,
-            subject=message.name,
-            cause=message.cause,
-        )
+        action = "provider_enabled" if message.enabled else "provider_disabled"
+        audit = audit_line(by, self.clock.now(), action, message.name, message.cause)
         record = c.Record(rows=(PutRecord(register=REGISTER, values=values), audit), cause=message.cause)
 
         def done(stored: Reply) -> None:

@@ -55,9 +55,8 @@ class Api:
         if body is not None:
             content = msgspec.json.encode(body)
             sent["content-type"] = "application/json"
-        url = path if path.startswith(("http://", "https://")) else self.base_url + path
         try:
-            answer = await self._open().request(method, url, content=content, headers=sent, **more)
+            answer = await self._open().request(method, self.base_url + path, content=content, headers=sent, **more)
         except NOTHING_SENT as error:
             raise Retryable(f"{self.name} cannot be reached: {_words(error)}") from error
         except (httpx2.HTTPError, OSError) as error:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -289,7 +290,8 @@ class Replicate:
         for _ in range(MOST_PAGES):
             page = data_of(await self._api.call("GET", path))
             made += page["results"]
-            path = page.get("next") or ""
+            # Only its path: our token goes to no other host, whatever an answer says.
+            path = urlsplit(page.get("next") or "")._replace(scheme="", netloc="").geturl()
             if not path or (made and _made_at(made[-1]) < since):
                 return made[::-1]
         raise Retryable("there are too many newer jobs to look through", unsure=True)

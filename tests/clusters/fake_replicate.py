@@ -60,6 +60,7 @@ class FakeReplicate:
         self.jobs: dict[str, dict[str, dict[str, Any]]] = {"predictions": {}, "trainings": {}}
         self.files: dict[str, dict[str, Any]] = {}
         self.calls = 0
+        self.page_url = ""  # Where it says that the next page is; its own address by default.
         self._webhooks: set[asyncio.Task[None]] = set()
         route = self._route
         self.app = Starlette(
@@ -222,7 +223,7 @@ class FakeReplicate:
         page = newest[start : start + PAGE]
         cursor = base64.b64encode(str(start + PAGE).encode()).decode()
         more = start + PAGE < len(newest)
-        url = str(request.url.replace(query=""))
+        url = self.page_url or str(request.url.replace(query=""))
         return JSONResponse(
             {
                 "previous": None,

@@ -146,6 +146,27 @@ def test_more_than_a_page_of_newer_jobs_is_looked_through(bench: ReplicateBench,
     tried(bench, trial)
 
 
+def test_the_token_goes_to_no_other_host_whatever_an_answer_says(bench: ReplicateBench, fake: FakeReplicate) -> None:
+    asked: list[str] = []
+
+    async def elsewhere(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+
+    other = Served(elsewhere)
+    fake.page_url = f"{other.url}/v1/predictions"
+
+    async def trial(provider: Replicate) -> None:
+        for _ in range(101):
+            await provider.submit(bench.quick())
+        assert not await provider.find([bench.quick()])
+
+    try:
+        tried(bench, trial)
+    finally:
+        other.close()
+    assert asked == []
+
+
 def test_jobs_older_than_the_order_are_not_it(bench: ReplicateBench) -> None:
     async def trial(provider: Replicate) -> None:
         order = bench.quick()
