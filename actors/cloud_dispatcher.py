@@ -16,7 +16,7 @@ from pykka import ActorDeadError
 from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.cloud import registry
 from gpuyard.actors.cloud.desk import Desk
-from gpuyard.actors.cloud.messages import CallEnded, Due, Heard, Loaded, Recorded, Reload, Tested
+from gpuyard.actors.cloud.messages import CallEnded, Due, Heard, Loaded, Recorded, Reload, Tested, Uploading
 from gpuyard.actors.cloud.provider import Forged, NotConfigured
 from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.model import commands as c, names
@@ -24,7 +24,7 @@ from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.cloud_book import Book
 from gpuyard.actors.model.cloud_calls import CloudCall
 from gpuyard.actors.model.cloud_circuit import Circuit, from_row
-from gpuyard.actors.model.cloud_remote import Health, Order, Trouble, fence_in
+from gpuyard.actors.model.cloud_remote import Health, Order, Trouble
 from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
 from gpuyard.actors.model.errors import NotAllowed, NotFound
 from gpuyard.actors.model.events import ProviderFacts
@@ -68,8 +68,8 @@ class CloudDispatcher(Actor):
     def _open(self, name: str) -> None:
         provider = registry.open_one(name, self._settings)
         self._books[name] = Book(name, provider.capabilities, Circuit(), "", random.random)
-        desk = Desk(name, provider, self._settings.runs, self._settings.log_cap_mb << 20, self._answer_of(name))
-        self._desks[name] = desk
+        runs, cap = self._settings.runs, self._settings.log_cap_mb << 20
+        desk = self._desks[name] = Desk(name, provider, runs, cap, self._answer_of(name), self._progress_of(name))
         desk.start()
 
     def stopped(self) -> None:
@@ -92,8 +92,12 @@ class CloudDispatcher(Actor):
             case Due():
                 self._armed.pop(message.provider, None)
                 return self._advance(message.provider)
+            case Uploading():
+                self._books[message.provider].uploading(message.fence, message.words)
+                return self._advance(message.provider)
             case Heard():
-                return self._heard(message)
+                self._books[message.provider].heard(message.token, message.remote_id, self._now())
+                return self._advance(message.provider)
             case Tick():
                 return self._tick()
             case Loaded():
@@ -210,12 +214,6 @@ class CloudDispatcher(Actor):
         for name, book in self._books.items():
             book.beat()
             self._advance(name)
-
-    def _heard(self, message: Heard) -> None:
-        fence = fence_in(message.token)
-        if fence is not None:
-            self._books[message.provider].heard(fence, message.remote_id, self._now())
-            self._advance(message.provider)
 
     # --- facts -------------------------------------------------------------------------------------------------
 
@@ -341,6 +339,12 @@ class CloudDispatcher(Actor):
             self._tell_self(CallEnded(provider=name, call=call, result=result, trouble=trouble))
 
         return answer
+
+    def _progress_of(self, name: str) -> Any:
+        def say(fence: int, words: str) -> None:
+            self._tell_self(Uploading(provider=name, fence=fence, words=words))
+
+        return say
 
     def _tell_self(self, message: Message) -> None:
         """From any thread. Raises Busy when the inbox is full; nobody listens after the end."""

@@ -66,6 +66,7 @@ ENTRY: Final[dict[str, Any]] = {
     "allocated_gpus": None,
     "worker_id": None,
     "worker_name": None,
+    "progress": None,
     "reasons": [REASON],
     "metadata": {"run_name": "sdxl-lora-7"},
     "name": None,

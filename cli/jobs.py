@@ -114,14 +114,14 @@ def time_cell(job: Job, now: float) -> Cell:
 
 
 def note(job: Job) -> str:
-    """The first thing to know: a pending job's place and reason, why a job failed, what a stop waits for."""
+    """The first thing to know: a pending job's place and reason, how far a provider is with it, why it failed."""
     status = job.get("status")
     if status in ("pending", "blocked"):
         place = job.get("position") or job.get("queue_position")
         reasons = job.get("reasons") or []
         why = str(reasons[0].get("text", "")) if reasons else ""
         return clean(f"#{place} {why}" if place else why)
-    return clean(job.get("error_message") or "")
+    return clean(job.get("progress") or job.get("error_message") or "")
 
 
 def job_table(jobs: Sequence[Job]) -> Table:

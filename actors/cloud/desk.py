@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -23,18 +24,27 @@ from gpuyard.actors.model.errors import Busy
 log = logging.getLogger("gpuyard.cloud")
 
 Answer = Callable[[CloudCall, Any, Trouble | None], None]
+Progress = Callable[[int, str], None]
 JOIN_SECONDS = 5.0
 BUSY_SECONDS = 0.2
+# No more often is told how far an upload is; its log holds every word.
+PROGRESS_SECONDS = 0.5
 
 
 class Desk:
-    """`runs` is where the runs' logs lie. All methods may be called from any thread."""
+    """`runs` is where the runs' logs lie; `progress` hears (fence, words) of uploads, and may raise Busy.
 
-    def __init__(self, name: str, provider: Provider, runs: Path, log_cap: int, answer: Answer) -> None:
+    All methods may be called from any thread.
+    """
+
+    def __init__(
+        self, name: str, provider: Provider, runs: Path, log_cap: int, answer: Answer, progress: Progress
+    ) -> None:
         self.name = name
         self._provider = provider
         self._logs = RunLogs(runs, log_cap)
         self._answer = answer
+        self._progress = progress
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         most = max(2, provider.capabilities.calls_at_once)
@@ -148,12 +158,27 @@ class Desk:
                 assert_never(call)
 
     async def _upload(self, call: Upload) -> dict[str, str]:
-        order = call.order
+        order, latest = call.order, ""
 
         def progress(words: str) -> None:
+            nonlocal latest
             self._logs.say(order.fence, words)
+            latest = words
 
-        return dict(await self._provider.upload(order, progress))
+        async def tell() -> None:
+            told = ""
+            while True:
+                if latest != told:
+                    told = latest
+                    with suppress(Busy):
+                        self._progress(order.fence, told)
+                await asyncio.sleep(PROGRESS_SECONDS)
+
+        telling = self._loop.create_task(tell())
+        try:
+            return dict(await self._provider.upload(order, progress))
+        finally:
+            telling.cancel()
 
     async def _submit(self, call: Submit) -> Remote:
         order = call.order
@@ -179,7 +204,7 @@ class Desk:
         if unknown:
             seen = await self._provider.find(unknown)
             if not self._provider.capabilities.tokens:
-                seen = await self._nobody_elses(unknown, seen)
+                seen = await self._nobody_elses(unknown, seen, {} if call.anew else call.told)
             found |= {token: tuple(remotes) for token, remotes in seen.items()}
         for order in unknown:
             if found.get(order.token):
@@ -188,13 +213,15 @@ class Desk:
         return found
 
     async def _nobody_elses(
-        self, orders: Sequence[Order], seen: Mapping[str, Sequence[Remote]]
+        self, orders: Sequence[Order], seen: Mapping[str, Sequence[Remote]], told: Mapping[str, str]
     ) -> dict[str, Sequence[Remote]]:
-        """Of all that looks like an order's job, the first that is no other run's; each is given once."""
+        """Of what a webhook named and all that looks like an order's job, the first that is no other run's; each is
+        given once."""
         taken = await asyncio.to_thread(self._logs.claims, self.name)
         chosen: dict[str, Sequence[Remote]] = {}
         for order in sorted(orders, key=lambda order: order.fence):
-            for remote in seen.get(order.token, ()):
+            named = [Remote(id=told[order.token])] if order.token in told else []
+            for remote in [*named, *seen.get(order.token, ())]:
                 if taken.setdefault(remote.id, order.fence) == order.fence:
                     chosen[order.token] = [remote]
                     break

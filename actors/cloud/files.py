@@ -9,10 +9,22 @@ from typing import Final
 
 from gpuyard.actors.cloud.provider import Refused, Retryable
 from gpuyard.actors.model.cloud_remote import Order
-from gpuyard.actors.model.gpu_faults import size as bytes_for_people
 
 FOLDER: Final = "blobs"
 PIECE: Final = 1 << 20
+
+
+def shown(size: int) -> str:
+    """Bytes for people.
+
+    >>> shown(900), shown(6000), shown(300 << 20), shown(3 << 30)
+    ('900 bytes', '5.9 KiB', '300 MiB', '3.0 GiB')
+    """
+    if size < 1024:
+        return f"{size} bytes"
+    unit = min(3, (size.bit_length() - 1) // 10)
+    number = size / (1 << 10 * unit)
+    return f"{number:.1f} {' KMG'[unit]}iB" if number < 10 else f"{number:.0f} {' KMG'[unit]}iB"
 
 
 def source(data_dir: Path, order: Order, name: str) -> Path:
@@ -35,13 +47,13 @@ def copy_all(order: Order, data_dir: Path, folder: Path, progress: Callable[[str
         made[name] = str(path)
         if path.exists() and path.stat().st_size == file.size:
             continue
+        progress(f"copying {name}, {shown(file.size)} ({number} of {len(order.spec.sent)})")
         draft = folder / f"{file.blob}.{order.fence}"
         try:
             shutil.copyfile(source(data_dir, order, name), draft)
             draft.replace(path)
         except OSError as error:
             raise Retryable(f"{name} cannot be copied to {folder}: {error.strerror}") from error
-        progress(f"copied {name}, {bytes_for_people(file.size)} ({number} of {len(order.spec.sent)})")
     return made
 
 

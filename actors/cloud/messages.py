@@ -53,6 +53,14 @@ class Heard(Message, frozen=True, kw_only=True):
     remote_id: str
 
 
+class Uploading(Message, frozen=True, kw_only=True):
+    """How far the files of a run are, in words. From: the desk. Repeat: harmless."""
+
+    provider: str
+    fence: int
+    words: str
+
+
 class Due(Message, frozen=True, kw_only=True):
     """A book wants to be advanced. From: the actor's own timer. Repeat: harmless."""
 

@@ -36,7 +36,6 @@ from gpuyard.actors.model.cloud_remote import (
     RemoteState,
     RemoteStatus,
 )
-from gpuyard.actors.model.gpu_faults import size as bytes_for_people
 
 CALL_SECONDS: Final = 60.0
 RUN: Final = "gpuyard-run.sh"
@@ -182,11 +181,11 @@ class Ray:
             name = await asyncio.to_thread(_pack, order, self._job_dir(order), self._data_dir, path)
             size = path.stat().st_size
             if size > LARGEST:
-                raise Refused(f"its files are {bytes_for_people(size)}; Ray takes at most {bytes_for_people(LARGEST)}")
+                raise Refused(f"its files are {files.shown(size)}; Ray takes at most {files.shown(LARGEST)}")
             address = f"/api/packages/gcs/{name}"
             there = await self._api.call("GET", address, also=(404,))
             if there.status_code == 404:
-                told = files.Tenths(f"{bytes_for_people(size)} to Ray", progress)
+                told = files.Tenths(f"{files.shown(size)} to Ray", progress)
                 headers = {"content-type": "application/octet-stream", "content-length": str(size)}
                 await self._api.call("PUT", address, content=files.pieces(path, told), headers=headers)
         return f"gcs://{name}"

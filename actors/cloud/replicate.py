@@ -37,7 +37,6 @@ from gpuyard.actors.model.cloud_remote import (
     RemoteState,
     RemoteStatus,
 )
-from gpuyard.actors.model.gpu_faults import size as bytes_for_people
 
 BASE_URL: Final = "https://api.replicate.com"
 PREDICTION, TRAINING = "predictions", "trainings"
@@ -138,8 +137,8 @@ class Replicate:
         for number, (name, file) in enumerate(order.spec.sent.items(), 1):
             known = self._uploaded.get(file.blob)
             if known is None or not await self._still_there(known):
+                progress(f"uploading {name}, {files.shown(file.size)} ({number} of {len(order.spec.sent)})")
                 await self._bring(order, name)
-                progress(f"uploaded {name}, {bytes_for_people(file.size)} ({number} of {len(order.spec.sent)})")
         return {name: self._uploaded[file.blob].url for name, file in order.spec.sent.items()}
 
     async def submit(self, order: Order) -> Remote:

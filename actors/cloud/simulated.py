@@ -114,9 +114,9 @@ class Simulated:
         )
 
     async def upload(self, order: Order, progress: Callable[[str], None]) -> Mapping[str, str]:
-        await self._answer()
         for number, name in enumerate(order.spec.sent, 1):
-            progress(f"uploaded {name} ({number} of {len(order.spec.sent)})")
+            progress(f"uploading {name} ({number} of {len(order.spec.sent)})")
+            await self._answer()
         return dict.fromkeys(order.spec.sent, "somewhere")
 
     async def submit(self, order: Order) -> Remote:

@@ -47,6 +47,7 @@ def entry(yard: Yard, job: Job, now: Now) -> Entry:
         reasons=explain.why(yard, job, now),
         unreachable=host is not None and attempt is not None and attempt.fence in host.fact.unreachable,
         worker_name=host.name if host is not None else None,
+        progress=yard.clouds.progress.get(attempt.fence) if attempt is not None else None,
     )
 
 

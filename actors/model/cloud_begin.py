@@ -51,9 +51,16 @@ class Begin:
             self._finding = True
             batch = wanted[: case.capabilities.batch]
             anew = any(run.misses >= MISSES for run in batch)
-            case.out.calls.append(Find(tuple(run.order for run in batch), anew))
+            told = {run.order.token: run.told for run in batch if run.told}
+            case.out.calls.append(Find(tuple(run.order for run in batch), anew, told))
 
     # --- files and submit --------------------------------------------------------------------------------------
+
+    def uploading(self, fence: int, words: str) -> None:
+        """How far its files are."""
+        run = self._case.runs.get(fence)
+        if run is not None and run.stage is Stage.UPLOADING:
+            self._case.progress(run, words)
 
     def uploaded(self, fence: int, uploads: dict[str, str]) -> None:
         run = self._case.runs.get(fence)

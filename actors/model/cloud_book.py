@@ -14,7 +14,7 @@ from gpuyard.actors.model.cloud_begin import Begin
 from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Find, Poll, Probe, Submit, Sweep, Upload
 from gpuyard.actors.model.cloud_case import Case, Effects
 from gpuyard.actors.model.cloud_circuit import Circuit
-from gpuyard.actors.model.cloud_remote import Capabilities, Order, Remote, Trouble
+from gpuyard.actors.model.cloud_remote import Capabilities, Order, Trouble, fence_in
 from gpuyard.actors.model.cloud_run import PROVIDER_DOWN, RemoteRun, Stage
 from gpuyard.actors.model.cloud_strays import FOREVER, SWEEP_SECONDS
 from gpuyard.actors.model.cloud_watch import Watch
@@ -99,14 +99,22 @@ class Book:
         if self.capabilities.listing and strays.sweep_at == FOREVER:
             strays.sweep_at = now.monotonic + self.capabilities.settle_seconds
 
-    def heard(self, fence: int, remote_id: str, now: Now) -> None:
-        """The provider itself spoke of a job (a webhook): look now. Harmless for what is not known."""
-        run = self.runs.get(fence)
-        if run is None or run.stage is Stage.ENDED:
+    def heard(self, token: str, remote_id: str, now: Now) -> None:
+        """The provider itself spoke of a job (a webhook): look now. Harmless for what is not known.
+
+        The id is signed, the token is not: which run it is stays for `Find` to say.
+        """
+        run = self.runs.get(fence_in(token) or 0)
+        if run is None or run.stage is Stage.ENDED or run.order.token != token:
             return
-        if run.stage is Stage.DOUBT and remote_id:
-            self._case.live(run, Remote(id=remote_id), now)
-        self._case.pace.look_now(now)
+        if run.stage is Stage.DOUBT:
+            run.told, run.due = remote_id, now.monotonic
+        else:
+            self._case.pace.look_now(now)
+
+    def uploading(self, fence: int, words: str) -> None:
+        """How far the files of a run are."""
+        self._begin.uploading(fence, words)
 
     def beat(self) -> None:
         """Tell again what the store may not have."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gpuyard.actors.model.cloud_remote import Order
@@ -23,10 +25,12 @@ class Find(msgspec.Struct, frozen=True):
     """Which remote jobs of these orders exist? Answer: token → Remotes, those without any left out.
 
     `anew`: what was written down when they were made does not count, the provider said that it knows no such job.
+    `told` is token → remote id, as the provider's own webhooks named them.
     """
 
     orders: tuple[Order, ...]
     anew: bool = False
+    told: Mapping[str, str] = {}
 
 
 class Poll(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from gpuyard.actors.model.cloud_remote import Capabilities, Remote, RemoteStatus
 from gpuyard.actors.model.cloud_run import RemoteRun, Stage
 from gpuyard.actors.model.cloud_strays import Strays
 from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
-from gpuyard.actors.model.events import AttemptAccepted, AttemptExited, AttemptStarted
+from gpuyard.actors.model.events import AttemptAccepted, AttemptExited, AttemptProgress, AttemptStarted
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.outbox import Now
 
@@ -77,6 +77,12 @@ class Case:
             cost_usd=status.cost_usd if status is not None else None,
         )
         self.report(run)
+
+    def progress(self, run: RemoteRun, words: str) -> None:
+        """How far it is, told when it changes."""
+        if words and words != run.progress:
+            run.progress = words
+            self.out.tells.append(AttemptProgress(fence=run.fence, progress=words))
 
     def report(self, run: RemoteRun) -> None:
         """Tell, perhaps again, how it is."""

@@ -38,7 +38,8 @@ class RemoteRun:
     """`due`, `doubt_until` and `cancel_due` are monotonic seconds, all other times epoch seconds.
 
     `sure`: no call can have made a remote job. `lived`: the store knows that it ran, so it is never submitted again.
-    `last` is how it stood when last seen, `final` how it ended there; `misses` counts looks that said "no such job".
+    `last` is how it stood when last seen, `final` how it ended there; `misses` counts looks that said "no such job",
+    `told` is the remote id that a webhook named.
     """
 
     order: Order
@@ -55,6 +56,7 @@ class RemoteRun:
     last: RemoteState | None = None
     final: RemoteStatus | None = None
     misses: int = 0
+    told: str = ""
     fetch_due: float = 0.0
     fetching: bool = False
     fetching_all: bool = False

@@ -18,7 +18,7 @@ from gpuyard.actors.model.cloud_remote import ENDED, RemoteState, RemoteStatus, 
 from gpuyard.actors.model.cloud_run import RemoteRun, Stage, exit_of
 from gpuyard.actors.model.cloud_strays import FOREVER
 from gpuyard.actors.model.duration import show
-from gpuyard.actors.model.events import AttemptProgress, AttemptStarted
+from gpuyard.actors.model.events import AttemptStarted
 from gpuyard.actors.model.outbox import Now
 
 FETCH_TRIES: Final = 4
@@ -94,9 +94,7 @@ class Watch:
             run.fetch_due = now.monotonic
         run.last = status.state
         self._note_start(run, status, now)
-        if status.progress and status.progress != run.progress:
-            run.progress = status.progress
-            self._case.out.tells.append(AttemptProgress(fence=run.fence, progress=status.progress))
+        self._case.progress(run, status.progress)
         if status.state in ENDED:
             run.final = status
             run.fetch_due = now.monotonic

@@ -13,7 +13,8 @@ DEFAULT_PROVIDER: Final = "replicate"
 
 class Clouds:
     """`available` may be sent jobs now, `down` will take them again by themselves (name → why), `refused` take none
-    until somebody does something (not configured, disabled). `known` once the dispatcher has spoken."""
+    until somebody does something (not configured, disabled). `known` once the dispatcher has spoken. `progress` is
+    fence → how far a run is, in the provider's words."""
 
     def __init__(self) -> None:
         self.known = False
@@ -21,6 +22,7 @@ class Clouds:
         self.down: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self.prices = PriceTable()
+        self.progress: dict[int, str] = {}
 
     def learn(self, facts: ProviderFacts) -> bool:
         """True when a provider became available."""

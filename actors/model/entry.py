@@ -36,11 +36,12 @@ def entry_of(
     reasons: list[Reason] | None = None,
     unreachable: bool = False,
     worker_name: str | None = None,
+    progress: str | None = None,
 ) -> Entry:
     """The entry of `job`, whose present (or last) attempt is `attempt`.
 
-    `effective`, `position`, `reasons`, `unreachable` (its worker is silent) and `worker_name` are known only to the
-    Scheduler; without them the entry is as stored.
+    `effective`, `position`, `reasons`, `unreachable` (its worker is silent), `worker_name` and `progress` (what its
+    provider says) are known only to the Scheduler; without them the entry is as stored.
     """
     live = attempt is not None and attempt.phase in LIVE and job.status is Status.RUNNING
     if effective is None:
@@ -74,6 +75,7 @@ def entry_of(
         allocated_gpus=[gpu.index for gpu in attempt.gpus] if attempt is not None else None,
         worker_id=attempt.host if attempt is not None and is_worker(attempt.host) else None,
         worker_name=worker_name,
+        progress=progress,
         reasons=reasons or [],
         metadata=job.spec.metadata,
         name=job.spec.name,

@@ -58,6 +58,7 @@ def accepted(yard: Yard, event: AttemptAccepted, now: Now, out: Outbox) -> None:
     if attempt is None or attempt.phase is not Phase.ASSIGNED:
         return
     yard.step_attempt(attempt, AttemptEvent.ACCEPTED, out, lazy=True)
+    yard.clouds.progress.pop(event.fence, None)  # its files are there
     job = yard.jobs[attempt.job_id]
     there = {"remote_id": event.remote_id, "url": event.url}
     out.lazy.append(yard.event(out, now, "job_accepted", job, None, attempt=attempt.number, **there))
@@ -68,6 +69,7 @@ def progressed(yard: Yard, event: AttemptProgress, now: Now, out: Outbox) -> Non
     attempt = yard.attempts.get(event.fence)
     if attempt is not None and attempt.phase in LIVE:
         job = yard.jobs[attempt.job_id]
+        yard.clouds.progress[event.fence] = event.progress
         out.lazy.append(yard.event(out, now, "job_progress", job, attempt=attempt.number, progress=event.progress))
 
 
@@ -77,6 +79,7 @@ def started(yard: Yard, event: AttemptStarted, now: Now, out: Outbox) -> None:
     if attempt is None or attempt.phase not in LIVE or attempt.started_at is not None:
         return
     yard.step_attempt(attempt, AttemptEvent.STARTED, out, lazy=True, started_at=event.at, pid=event.pid)
+    yard.clouds.progress.pop(event.fence, None)  # what it waited for has come
     job = yard.jobs[attempt.job_id]
     waited: float | None = None
     if job.started_at is None:

@@ -281,6 +281,7 @@ class Yard:
     def _forget_ended(self, attempt: Attempt) -> None:
         if attempt.phase not in LIVE and not self.ledger_of(attempt.host).held_by(attempt.fence):
             self.attempts.pop(attempt.fence, None)
+            self.clouds.progress.pop(attempt.fence, None)
 
     def release(self, fence: int, uuids: tuple[str, ...], now: Now, out: Outbox) -> bool:
         """T8: close the holds of a fence; True when there were any."""

@@ -46,7 +46,8 @@ def facts(job: dict[str, Any]) -> Iterator[tuple[str, Cell | str]]:
     yield "name", label(job)
     yield "status", status_cell(job)
     if note(job):
-        yield "why" if job.get("status") in ("pending", "blocked") else "error", note(job)
+        waits = job.get("status") in ("pending", "blocked")
+        yield "why" if waits else "progress" if job.get("progress") else "error", note(job)
     yield "time", time_cell(job, time.time())
     yield "gpus", gpus_cell(job)
     if job.get("command"):

@@ -6,6 +6,7 @@ as described there. What a model does is its `input`: it prints `text`, lasts `s
 It misbehaves by script (POST /_script, no part of the real API): `latency` (least, most) before each answer, `late`
 (a create has its effect before the latency), shares 0..1 of calls that are answered `busy` (429 with Retry-After),
 `broken` (500 without effect), `half` (500 or a cut connection after the effect); `down` answers 503 to all.
+Uploads wait while there are `most_files`.
 
 python -m tests.clusters.fake_replicate --port N --token TOKEN
 """
@@ -38,6 +39,7 @@ VERSIONS = {"test/model": "a" * 64, "test/trainer": "b" * 64}
 DESTINATIONS = {"test/result"}
 DEFAULTS: dict[str, Any] = {
     "latency": (0.0, 0.0), "late": True, "busy": 0.0, "retry_after": "0.2", "broken": 0.0, "half": 0.0, "down": False,
+    "most_files": 1_000_000,
 }  # fmt: skip
 
 
@@ -263,6 +265,8 @@ class FakeReplicate:
         parts: Any = email.message_from_bytes(head + await request.body(), policy=email.policy.HTTP).iter_parts()
         part = next(part for part in parts if part.get_param("name", header="content-disposition") == "content")
         data, file_id = part.get_payload(decode=True), secrets.token_urlsafe(16)
+        while len(self.files) >= self.script["most_files"]:
+            await asyncio.sleep(0.02)
         self.files[file_id] = {
             "id": file_id, "name": part.get_filename(), "content_type": part.get_content_type(), "size": len(data),
             "checksums": {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest()},

@@ -146,33 +146,77 @@ class TestReplicate:
         assert accepted["data"]["url"].startswith("https://replicate.com/p/")
         assert "r8_test" not in server.stderr()
 
-    def test_a_signed_webhook_ends_the_wait_and_a_forged_one_does_nothing(
-        self, make_server: MakeServer, fake: FakeReplicate
+    def test_files_are_brought_on_after_a_kill_in_the_middle_and_one_sees_how_far_they_are(
+        self, server: Server, fake: FakeReplicate
     ) -> None:
+        names = ("a.csv", "b.csv", "c.csv")
+        given = ", ".join(f'{name[0]} = "file:{name}"' for name in names)
+        (server.configs / "train.toml").write_text(
+            f'command = ["x"]\nfiles = {list(names)}\ntarget = "cloud"\n[provider_options.input]\n'
+            + given.replace(", ", "\n")
+        )
+        for name in names:
+            (server.configs / name).write_text(f"{name}\n" * 1000)
+        fake.script.update(most_files=1)
+        job_id = submitted(server, "train")
+        words = "uploading b.csv, 5.9 KiB (2 of 3)"
+
+        def told() -> bool:
+            found = server.job(job_id)["progress"]
+            assert found == words
+            return True
+
+        eventually(told, timeout=60)
+        assert words in gpuyard(server, "jobs", "get", job_id) and words in gpuyard(server, "jobs", "list")
+        server.kill()
+        assert len(fake.files) == 1
+        server.start()
+        fake.script.update(most_files=100)
+        job = server.wait(job_id, timeout=90)
+        assert job["status"] == "completed" and job["progress"] is None and len(job["attempts"]) == 1, job
+        sent = [file["name"] for file in fake.files.values()]
+        assert set(sent) == set(names) and sent.count("a.csv") == 1, "what was there was not sent again"
+        [training] = fake.jobs["trainings"].values()
+        assert {training["input"][name[0]] for name in names} <= {file["urls"]["get"] for file in fake.files.values()}
+
+    @pytest.fixture
+    def called_back(self, make_server: MakeServer, fake: FakeReplicate) -> Iterator[Server]:
+        """A server that looks by itself once in two minutes only: whatever is quicker came by a webhook."""
         served = Served(fake.app)
-        try:
-            server = make_server()
-            server.flags = ["--port", str(_free_port()), *server.flags]
-            url = f"http://127.0.0.1:{server.flags[1]}"
-            settings = {
-                "base_url": served.url,
-                "model": "test/model",
-                "version": VERSIONS["test/model"],
-                "poll_seconds": 120,
-            }
-            server.environ |= {
-                "GPUYARD_PROVIDERS": json.dumps({"replicate": settings}),
-                "REPLICATE_API_TOKEN": "r8_test",
-                "GPUYARD_PUBLIC_URL": url,
-            }
-            server.start()
-            given = json.dumps({"seconds": 0.5})
-            job_id = submitted(server, "--target", "cloud", "--provider-option", f"input={given}", "--", "x")
-            assert server.wait(job_id, timeout=60)["status"] == "completed", "long before the next look"
-            forged = server.post("/api/cloud/webhooks?provider=replicate&token=gy-x-1", {"id": "x"})
-            assert forged.status == 403
-        finally:
-            served.close()
+        server = make_server()
+        server.flags = ["--port", str(_free_port()), *server.flags]
+        settings = {
+            "base_url": served.url,
+            "model": "test/model",
+            "version": VERSIONS["test/model"],
+            "poll_seconds": 120,
+            "settle_seconds": 1000,
+        }
+        server.environ |= {
+            "GPUYARD_PROVIDERS": json.dumps({"replicate": settings}),
+            "REPLICATE_API_TOKEN": "r8_test",
+            "GPUYARD_PUBLIC_URL": f"http://127.0.0.1:{server.flags[1]}",
+        }
+        yield server.start()
+        served.close()
+
+    def test_a_signed_webhook_ends_the_wait_and_a_forged_one_does_nothing(self, called_back: Server) -> None:
+        given = json.dumps({"seconds": 0.5})
+        job_id = submitted(called_back, "--target", "cloud", "--provider-option", f"input={given}", "--", "x")
+        assert called_back.wait(job_id, timeout=60)["status"] == "completed", "long before the next look"
+        forged = called_back.post("/api/cloud/webhooks?provider=replicate&token=gy-x-1", {"id": "x"})
+        assert forged.status == 403
+
+    def test_a_webhook_says_which_job_it_is_when_the_answer_was_lost(
+        self, called_back: Server, fake: FakeReplicate
+    ) -> None:
+        fake.script.update(half=1.0)
+        given = json.dumps({"seconds": 1.0, "text": "the first line"})
+        job_id = submitted(called_back, "--target", "cloud", "--provider-option", f"input={given}", "--", "x")
+        assert called_back.wait(job_id, timeout=60)["status"] == "completed"
+        assert len(fake.jobs["predictions"]) == 1
+        log = gpuyard(called_back, "jobs", "logs", job_id)
+        assert "the first line\n" in log and "100%" in log
 
 
 class TestRay:

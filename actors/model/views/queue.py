@@ -10,7 +10,8 @@ from gpuyard.actors.model.views.base import View
 
 
 class Entry(View, frozen=True, kw_only=True, tag="Entry"):
-    """A queue entry (CONTRACT "Entry")."""
+    """A queue entry (CONTRACT "Entry"). `progress`: how far a cloud provider says that it is, files that are brought
+    there included."""
 
     id: int
     job_id: str
@@ -52,6 +53,7 @@ class Entry(View, frozen=True, kw_only=True, tag="Entry"):
     device_ids: list[int] | None = None
     time_limit: float | None = None
     worker_name: str | None = None
+    progress: str | None = None
     window: str | None = None
 
 

@@ -52,6 +52,16 @@ def test_a_log_is_followed_to_its_end(yard: Yard) -> None:
     assert "data: step 5/5" in text and text.rstrip().endswith("data: completed")
 
 
+def test_what_the_provider_says_of_a_run_is_shown_while_it_is_true(yard: Yard) -> None:
+    job_id = yard.submit("echo", "hi", **CLOUD, provider_options={"queue_seconds": 600})["job_id"]
+    eventually(lambda: yard.job(job_id)["progress"] == "waiting there", timeout=30)
+    assert yard.get("/api/queue?status=running")["entries"][0]["progress"] == "waiting there"
+    yard.post(f"/api/jobs/{job_id}/cancel")
+    assert yard.wait(job_id)["progress"] is None
+    other = yard.submit("echo", "hi", **CLOUD, provider_options={"queue_seconds": 0.6, "run_seconds": 600})["job_id"]
+    assert yard.running(other)["progress"] is None, "it waits no more"
+
+
 def test_a_job_that_fails_there_fails_here(yard: Yard) -> None:
     job_id = yard.submit("false", **CLOUD, provider_options={"run_seconds": 0.1, "exit_code": 3})["job_id"]
     job = yard.wait(job_id)

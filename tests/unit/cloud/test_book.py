@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from gpuyard.actors.model.cloud_calls import Cancel, Fetch, Fetched, Find, Poll, Probe, Submit, Sweep
+from gpuyard.actors.model.cloud_calls import Cancel, Fetch, Fetched, Find, Poll, Probe, Submit, Sweep, Upload
 from gpuyard.actors.model.cloud_remote import Remote, RemoteState, RemoteStatus
 from gpuyard.actors.model.events import AttemptAccepted, AttemptProgress, AttemptStarted, OrphanSeen
+from gpuyard.actors.model.sent_file import SentFile
 from tests.unit.cloud.bench import DONE, GONE, RUNNING, STOPPED, Bench
 
 
@@ -349,6 +350,59 @@ class TestStopping:
         bench.poll(r1=STOPPED)
         end = bench.exit_of(1)
         assert end is not None and end.exit_class == "cancelled" and "not by gpuyard" in end.message
+
+
+class TestWebhooks:
+    def test_one_that_runs_is_looked_at_at_once(self) -> None:
+        bench = Bench(poll_seconds=3600.0)
+        bench.live(1)
+        bench.poll(r1=RUNNING)
+        bench.book.heard("gy-test-1", "r1", bench.now())
+        assert any(isinstance(call, Poll) for call in bench.step())
+
+    def test_in_doubt_its_id_is_a_hint_for_the_search_and_no_more(self) -> None:
+        bench = Bench()
+        find = only(bench.fail(only(bench.want(1)), "unsure"))
+        bench.book.heard("gy-test-1", "their-id", bench.now())
+        assert bench.book.runs[1].remote_id == "", "the token of an address is not signed"
+        bench.answer(find, {})
+        again = bench.next(Find)
+        assert again.told == {"gy-test-1": "their-id"}
+        bench.answer(again, {"gy-test-1": (Remote(id="their-id"),)})
+        assert bench.book.runs[1].remote_id == "their-id"
+
+    @pytest.mark.parametrize("token", ["gy-other-1", "gy-test-2", "", "x", "gy-test-1-1"])
+    def test_of_others_and_of_nobody_nothing_follows(self, token: str) -> None:
+        bench = Bench(poll_seconds=3600.0)
+        bench.live(1)
+        bench.poll(r1=RUNNING)
+        bench.read_logs()
+        bench.book.heard(token, "r1", bench.now())
+        assert bench.step() == []
+
+
+class TestUploads:
+    def test_files_go_first_and_how_far_they_are_is_told(self) -> None:
+        bench = Bench(uploads=True)
+        upload = only(bench.want(1, sent={"a": SentFile(blob="x", size=1)}))
+        assert isinstance(upload, Upload)
+        for words in ("uploading a (1 of 2)", "uploading a (1 of 2)", "uploading b (2 of 2)"):
+            bench.book.uploading(1, words)
+            bench.step()
+        told = [event.progress for event in bench.tells if isinstance(event, AttemptProgress)]
+        assert told == ["uploading a (1 of 2)", "uploading b (2 of 2)"]
+        submit = only(bench.answer(upload, {"a": "there"}))
+        assert isinstance(submit, Submit) and submit.order.uploads == {"a": "there"}
+        bench.book.uploading(1, "late words")
+        bench.step()
+        assert len([event for event in bench.tells if isinstance(event, AttemptProgress)]) == 2
+
+    def test_in_doubt_nothing_is_brought_there_before_it_is_known_that_it_is_not_there(self) -> None:
+        bench = Bench(uploads=True)
+        find = only(bench.want(1, again=True, sent={"a": SentFile(blob="x", size=1)}))
+        assert isinstance(find, Find)
+        bench.answer(find, {"gy-test-1": (Remote(id="r1"),)})
+        assert "Upload" not in bench.kinds()
 
 
 class TestOrphans:

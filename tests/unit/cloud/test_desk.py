@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gpuyard.actors.cloud.desk import Desk
 from gpuyard.actors.cloud.provider import Refused, Retryable
 from gpuyard.actors.cloud.simulated import Simulated
-from gpuyard.actors.model.cloud_calls import Fetch, Find, Poll, Probe, Submit
+from gpuyard.actors.model.cloud_calls import Fetch, Find, Poll, Probe, Submit, Upload
 from gpuyard.actors.model.cloud_remote import Capabilities, LogPiece, Order, Remote, Trouble
 from gpuyard.actors.model.commands import RunSpec
 from gpuyard.actors.model.errors import Busy
+from gpuyard.actors.model.sent_file import SentFile
 from tests import leaks
+from tests.support import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +36,7 @@ class Odd(Simulated):
         super().__init__({}, folder)
         self.raises: BaseException | None = None
         self.hangs = False
+        self.gate: threading.Event | None = None
         self.text = b""
         self.most = 4
         self.looks_like: dict[str, list[Remote]] | None = None
@@ -53,6 +57,13 @@ class Odd(Simulated):
         piece = self.text[offset : offset + self.most]
         return LogPiece(data=piece, more=len(piece) == self.most)
 
+    async def upload(self, order: Order, progress: Any) -> Any:
+        for number in range(10):
+            progress(f"step {number}")
+        while self.gate is not None and not self.gate.is_set():
+            await asyncio.sleep(0.005)
+        return dict.fromkeys(order.spec.sent, "there")
+
     async def find(self, orders: Any) -> Any:
         return self.looks_like if self.looks_like is not None else await super().find(orders)
 
@@ -65,7 +76,8 @@ class Office:
         self.busy = 0
         self.runs = folder / "runs"
         self.runs.mkdir(exist_ok=True)
-        self.desk = Desk("somewhere", provider, self.runs, 1 << 20, self._answer)
+        self.said: list[tuple[int, str]] = []
+        self.desk = Desk("somewhere", provider, self.runs, 1 << 20, self._answer, self._say)
         self.desk.start()
 
     def _answer(self, call: Any, result: Any, trouble: Trouble | None) -> None:
@@ -73,6 +85,10 @@ class Office:
             self.busy -= 1
             raise Busy("full")
         self.answers.put((call, result, trouble, threading.current_thread().name))
+
+    def _say(self, fence: int, words: str) -> None:
+        self.said.append((fence, words))
+        raise Busy("nobody has time")
 
     def ask(self, call: Any) -> tuple[Any, Trouble | None]:
         self.desk.begin(call)
@@ -170,7 +186,7 @@ def test_a_new_desk_goes_on_with_the_log_where_the_old_one_was(office: Office, o
 def test_a_log_is_kept_up_to_its_cap(tmp_path: Path, odd: Odd) -> None:
     office = Office(tmp_path, odd)
     office.desk.stop()
-    office.desk = Desk("somewhere", odd, office.runs, 100, office._answer)
+    office.desk = Desk("somewhere", odd, office.runs, 100, office._answer, office._say)
     office.desk.start()
     try:
         odd.text, odd.most = b"x" * 1000, 60
@@ -210,6 +226,37 @@ def test_what_looks_alike_is_given_to_one_run_only(tmp_path: Path) -> None:
         }
     finally:
         office.desk.stop()
+
+
+def test_what_a_webhook_named_is_the_runs_and_its_log_is_read_from_the_first_byte(tmp_path: Path) -> None:
+    odd = Odd(tmp_path, tokens=False)
+    office = Office(tmp_path, odd)
+    try:
+        odd.raises = Retryable("the answer was lost", unsure=True)
+        office.ask(Submit(order(2)))
+        odd.looks_like = {}
+        found, _ = office.ask(Find((order(2),), told={"gy-x-2": "named"}))
+        assert [remote.id for remote in found["gy-x-2"]] == ["named"]
+        odd.text, odd.most = b"first byte\n", 4096
+        office.ask(Fetch(2, "named"))
+        assert office.log(2).endswith(b"found again at somewhere as named\nfirst byte\n")
+        found, _ = office.ask(Find((order(3),), told={"gy-x-3": "named"}))
+        assert found == {}, "it is another run's, whatever an address says"
+        found, _ = office.ask(Find((order(4),), True, {"gy-x-4": "denied"}))
+        assert found == {}, "the provider said twice that it knows none"
+    finally:
+        office.desk.stop()
+
+
+def test_how_far_an_upload_is_stands_in_the_log_and_the_latest_word_is_told(office: Office, odd: Odd) -> None:
+    sent = {"a": SentFile(blob="x", size=1)}
+    odd.gate = threading.Event()
+    office.desk.begin(Upload(replace(order(1), spec=replace(order(1).spec, sent=sent))))
+    eventually(lambda: office.said[-1:] == [(1, "step 9")], timeout=30)
+    assert len(office.said) < 10, "not each word"
+    assert office.log(1).count(b"step ") == 10
+    odd.gate.set()
+    assert office.answers.get(timeout=30)[1] == {"a": "there"}
 
 
 def test_its_end_ends_what_is_under_way(tmp_path: Path) -> None:
