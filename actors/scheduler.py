@@ -47,7 +47,9 @@ from gpuyard.actors.model.yard import LEASE_SECONDS, Yard
 log = logging.getLogger("gpuyard.scheduler")
 
 TICK_SECONDS = 5.0
-LAZY_SECONDS = 0.2
+LAZY_SECONDS = 0.02
+# News is told a little later, together: who looks does not see it, and the next start has the processor to itself.
+NEWS_SECONDS = 0.01
 REFUSALS_ALLOWED = 5
 # How many questions may wait for the snapshot after a failure.
 QUESTIONS_KEPT = 1_000
@@ -56,6 +58,10 @@ UNWRITTEN = "the database could not be written: nothing was accepted"
 
 class FlushLazy(Message, frozen=True, kw_only=True):
     """Rows that waited for company go to the store alone. From: the Scheduler's own timer. Repeat: harmless."""
+
+
+class TellNews(Message, frozen=True, kw_only=True):
+    """What happened a moment ago is published. From: the Scheduler's own timer. Repeat: harmless."""
 
 
 class WakeUp(Message, frozen=True, kw_only=True):
@@ -103,6 +109,7 @@ class Scheduler(Actor):
         self._number = 0
         self._waiting: deque[Waiting] = deque()
         self._lazy: list[Row] = []
+        self._news: list[EventRow] = []  # durable, and not yet published
         self._facts: e.GpuFacts | None = None
         self._providers: e.ProviderFacts | None = None
         self._early: list[tuple[Any, Callable[[Yard, Any, Now, Outbox], None]]] = []
@@ -119,7 +126,9 @@ class Scheduler(Actor):
         self.inbox.after(TICK_SECONDS, Tick())
 
     def stopped(self) -> None:
-        """Whoever waits for an answer is told at once that none will come."""
+        """Whoever waits for an answer is told at once that none will come, and news goes out before that."""
+        if self._news:
+            self._tell_news()
         for reply in [one.reply for one in self._waiting] + [reply for _, _, reply in self._asked]:
             if reply is not None and not reply.done():
                 reply.set_exception(Unavailable("the scheduler is restarting: try again shortly"))
@@ -146,6 +155,8 @@ class Scheduler(Actor):
                 return self._report(message, host_news.workers_changed)
             case Tick():
                 return self._on_tick()
+            case TellNews():
+                return self._tell_news()
             case FlushLazy():
                 return self._flush()
             case WakeUp():
@@ -460,9 +471,9 @@ class Scheduler(Actor):
 
     def _perform(self, effects: Waiting, results: tuple[Deleted, ...]) -> None:
         self._send(effects.tells)
-        if effects.events:
-            revision = self._yard.revision if self._yard is not None else 0
-            self.context.ref(names.LINK).tell(c.Publish(events=tuple(effects.events), revision=revision))
+        if effects.events and not self._news:
+            self.inbox.after(NEWS_SECONDS, TellNews())
+        self._news += effects.events
         if effects.reply is None or effects.reply.done():
             return
         try:
@@ -476,6 +487,11 @@ class Scheduler(Actor):
         else:
             if answer is not LATER:
                 effects.reply.set_result(answer)
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, []
+        revision = self._yard.revision if self._yard is not None else 0
+        self.context.ref(names.LINK).tell(c.Publish(events=tuple(news), revision=revision))
 
     def _on_commit_failed(self, event: e.CommitFailed) -> None:
         if event.generation != self._generation:

@@ -27,6 +27,8 @@ TOO_LATE = "no word from the server: the lease had ended before the program coul
 
 # What a program leaves behind gets at most this many seconds between TERM and KILL.
 LEFTOVER_GRACE = 5.0
+# Seconds for which a keeper leaves the processor to the next start, before it writes and tidies.
+REST = 0.005
 # A day: what poll() can wait for has an end.
 LONGEST_GRACE = 86_400.0
 # Seconds between two sweeps while something does not die (it hangs in the kernel); doubled each time.
@@ -253,6 +255,8 @@ def _ended(
     data = records.encode("exit", record)
     # Said first and written then: the next run may start 0.2 ms sooner. What nobody heard must survive a power loss.
     heard = keeper.link.send(data)
+    if heard:
+        time.sleep(REST)
     while not _try_write(work.desk.dir_fd, data, sync=not heard):
         time.sleep(1)  # a full disk: the end is not forgotten for that
 
