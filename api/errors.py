@@ -40,6 +40,12 @@ class CrossSite(GpuyardError):
     code = "cross_site"
 
 
+class TlsNeeded(GpuyardError):
+    """The request came unencrypted from beyond this machine: its credentials would be read on the way."""
+
+    code = "tls_needed"
+
+
 class RequestTimeout(GpuyardError):
     """The request's body did not arrive in time."""
 
@@ -81,6 +87,7 @@ STATUS: dict[str, int] = {
     "unauthenticated": 401,
     "not_allowed": 403,
     "cross_site": 403,
+    "tls_needed": 403,
     "not_found": 404,
     "not_active": 404,
     "method_not_allowed": 405,

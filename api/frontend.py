@@ -18,10 +18,11 @@ from gpuyard.actors.model.errors import GpuyardError
 from gpuyard.actors.model.message import Message
 from gpuyard.api.app import create_app
 from gpuyard.api.core import Core
-from gpuyard.api.identity import Authenticator, ByToken, OwnerOnLoopback
+from gpuyard.api.identity import Authenticator, ByToken, NobodyAlone, OwnerOnLoopback
 from gpuyard.api.known import KnownPeople
 from gpuyard.api.server import SHUTDOWN_SECONDS, Server
 from gpuyard.api.settings import Settings
+from gpuyard.api.tls import LiveTls
 
 log = logging.getLogger("gpuyard.api")
 
@@ -103,13 +104,18 @@ class Frontend(Actor):
 
     async def _serve(self) -> None:
         async with self._open_core() as core, KnownPeople(core) as people:
-            alone = OwnerOnLoopback(self._settings.peer_uid)
-            app = create_app(core, self._settings, self._authenticator or ByToken(people, alone))
+            settings = self._settings
+            alone = NobodyAlone() if settings.network else OwnerOnLoopback(settings.peer_uid)
+            app = create_app(core, settings, self._authenticator or ByToken(people, alone))
             app.state.known_people = people
             people.changed = lambda: app.state.streams.end_where(lambda viewer: not people.still(viewer))
-            self._server = Server(app, serving=self._settled.set)
-            sampling = asyncio.create_task(app.state.samples.collect(core))
+            tls = LiveTls.of(settings.ssl_cert, settings.ssl_key)
+            self._server = Server(app, serving=self._settled.set, tls=tls)
+            beside = [asyncio.create_task(app.state.samples.collect(core))]
+            if tls is not None:
+                beside.append(asyncio.create_task(tls.follow()))
             try:
                 await self._server.serve(sockets=[self._listener])
             finally:
-                sampling.cancel()
+                for task in beside:
+                    task.cancel()

@@ -1,7 +1,8 @@
 """The one middleware: what every request passes before a route sees it, in order.
 
-request id → bounds, Host, Origin, Sec-Fetch-Site → identity → rate → body; and on the way back the security headers,
-and an answer in the one error form for whatever was refused or went wrong. Pure ASGI: it costs a fraction of a route.
+request id → who forwards it → bounds, Host, Origin, Sec-Fetch-Site → identity → rate → body; and on the way back the
+security headers, and an answer in the one error form for whatever was refused or went wrong. Pure ASGI: it costs a
+fraction of a route.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from starlette.responses import Response
 
 from gpuyard.actors.model.errors import Busy, GpuyardError, Internal
 from gpuyard.api import bodies
+from gpuyard.api.arrivals import Arrivals
 from gpuyard.api.errors import error_response
 from gpuyard.api.heads import Head
 from gpuyard.api.identity import Authenticator, Caller
 from gpuyard.api.peer import Connection
 from gpuyard.api.permissions import is_public
 from gpuyard.api.ratelimit import RateLimiter
-from gpuyard.api.settings import Settings
+from gpuyard.api.settings import LOOPBACK_NAMES, Settings
 
 log = logging.getLogger("gpuyard.api")
 
@@ -45,6 +47,7 @@ SECURITY_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"cache-control", b"no-store"),
 ]
+HSTS = (b"strict-transport-security", b"max-age=31536000")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -61,6 +64,7 @@ class Guard:
         self._app = app
         self._settings = settings
         self._authenticator = authenticator
+        self._arrivals = Arrivals(settings)
         self._rates = RateLimiter(settings.rate_per_second, settings.rate_burst)
         self._in_flight = 0
 
@@ -88,17 +92,28 @@ class Guard:
         scope, head = exchange.scope, exchange.head
         if self._in_flight > self._settings.max_requests:
             raise Busy(f"{self._settings.max_requests} requests are being served: try again shortly")
+        connection = scope["state"].get("connection") or Connection(scope.get("client"), scope.get("server"))
+        self._arrive(exchange, connection)
         head.check(self._settings)
-        await self._admit(exchange)
+        await self._admit(exchange, connection)
         receive: Receive = exchange.receive
         if head.has_body:
             receive = exchange.replay(await bodies.read(head, exchange.receive, self._settings))
         await self._app(scope, receive, exchange.send)
 
-    async def _admit(self, exchange: _Exchange) -> None:
+    def _arrive(self, exchange: _Exchange, connection: Connection) -> None:
+        """From here on the scope's `client` and `scheme` are those of the sender, whoever forwards for it."""
+        scope, head = exchange.scope, exchange.head
+        peer = connection.client[0] if connection.client else ""
+        arrival = self._arrivals.of(peer, scope.get("scheme", "http"), head)
+        head.told_host = arrival.host
+        scope["scheme"] = arrival.scheme
+        if arrival.address != peer:
+            scope["client"] = (arrival.address, 0)
+
+    async def _admit(self, exchange: _Exchange, connection: Connection) -> None:
         """Find out who asks (into the scope's state), within their rate."""
         scope = exchange.scope
-        connection = scope["state"].get("connection") or Connection(scope.get("client"), scope.get("server"))
         caller = Caller(exchange.head, connection)
         if is_public(scope["method"], scope["path"]):
             if not caller.on_loopback:
@@ -155,6 +170,9 @@ class _Exchange:
             headers = list(event.get("headers", ()))
             present = {name for name, _ in headers}
             headers += [header for header in SECURITY_HEADERS if header[0] not in present]
+            # Not for `localhost`: a browser would hold it against everything else that is served there.
+            if self.scope.get("scheme") == "https" and self.head.host not in ("", *LOOPBACK_NAMES):
+                headers.append(HSTS)
             headers.append((b"x-request-id", self.request_id.encode()))
             if self._closing or not self._all_read:
                 headers.append((b"connection", b"close"))

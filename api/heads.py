@@ -23,6 +23,8 @@ MAX_TARGET_BYTES = 8 * 1024
 FORWARDING = frozenset(
     {b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip"}
 )
+# Of those, what is read when a proxy that is trusted sent it (arrivals.py).
+TOLD = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 READ = frozenset(
     {
         b"host",
@@ -50,7 +52,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 class Head:
     """What the checks need of a request's head, from one pass over its headers."""
 
-    __slots__ = ("bytes", "count", "forwarded", "host", "scope", "values")
+    __slots__ = ("bytes", "count", "forwarded", "host", "scope", "told_host", "values")
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self.scope = scope
@@ -58,6 +60,7 @@ class Head:
         self.forwarded = False
         self.bytes = 0
         self.host = ""
+        self.told_host = ""
         self.count = len(scope["headers"])
         for name, value in scope["headers"]:
             self.bytes += len(name) + len(value)
@@ -65,6 +68,12 @@ class Head:
                 self.values.setdefault(name, []).append(value)
             elif name in FORWARDING or name.startswith(b"x-forwarded"):
                 self.forwarded = True
+                if name in TOLD:
+                    self.values.setdefault(name, []).append(value)
+
+    def all(self, name: bytes) -> list[str]:
+        """Every value of `name`, in their order."""
+        return [value.decode("latin-1") for value in self.values.get(name, ())]
 
     def one(self, name: bytes) -> str:
         """The only value of `name`, "" without one. Raises Malformed when there are several."""
@@ -80,7 +89,9 @@ class Head:
         return length != b"0" or b"transfer-encoding" in self.values
 
     def check(self, settings: Settings) -> None:
-        """Raises HeadTooLarge, Malformed, WrongHost or CrossSite; sets `host`, the name without its port."""
+        """Raises HeadTooLarge, Malformed, WrongHost or CrossSite; sets `host`, the name without its port.
+
+        `told_host`, when it is set before, is the Host that a trusted proxy was asked for."""
         self._check_size()
         self._check_target()
         authority = self._check_host(settings.allowed_hosts)
@@ -104,9 +115,9 @@ class Head:
             raise Malformed("a body has a Content-Length or a Transfer-Encoding, not both")
 
     def _check_host(self, allowed: Iterable[str]) -> str:
-        authority = self.one(b"host").lower()
+        authority = (self.told_host or self.one(b"host")).lower()
         match = _HOST.fullmatch(authority)
-        if match is None or not (match[1] in LOOPBACK_NAMES or match[1] in allowed):
+        if match is None or not (match[1] in LOOPBACK_NAMES or _is_named(match[1], allowed)):
             raise WrongHost("the Host header does not name this server: use its own address")
         self.host = match[1]
         return authority
@@ -123,11 +134,17 @@ class Head:
     def _check_site(self, authority: str, allowed: Iterable[str]) -> None:
         if self._opens_a_page():
             return
+        # A page that came unencrypted may be anybody's.
+        schemes = ("https",) if self.scope.get("scheme") == "https" else ("http", "https")
         for value in self.values.get(b"sec-fetch-site", ()):
             if value not in OWN_SITE:
                 raise CrossSite("requests from other web sites are refused (Sec-Fetch-Site)")
         for value in self.values.get(b"origin", ()):
             origin = value.decode("latin-1").lower()
             scheme, _, rest = origin.partition("://")
-            if origin not in allowed and (scheme not in ("http", "https") or rest != authority):
+            if origin not in allowed and (scheme not in schemes or rest != authority):
                 raise CrossSite("requests from other web sites are refused (Origin)")
+
+
+def _is_named(host: str, allowed: Iterable[str]) -> bool:
+    return host in allowed or f"*.{host.partition('.')[2]}" in allowed

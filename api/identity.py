@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,9 +18,12 @@ from gpuyard.api.errors import CrossSite, Unauthenticated
 from gpuyard.api.heads import Head
 from gpuyard.api.known import KnownPeople
 from gpuyard.api.peer import Connection, UidOf
+from gpuyard.api.proxies import parsed
 from gpuyard.api.settings import LOOPBACK_NAMES
 
 COOKIE = "gpuyard_session"
+# Over TLS: a browser takes a cookie of such a name only over TLS, and from this very host.
+SECURE_COOKIE = f"__Host-{COOKIE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,15 @@ class Caller:
 
     @property
     def address(self) -> str:
-        return self.connection.client[0] if self.connection.client else ""
+        """The sender's, also when a trusted proxy stands between (arrivals.py)."""
+        client = self.head.scope.get("client") or self.connection.client
+        return client[0] if client else ""
 
     @property
     def on_loopback(self) -> bool:
-        """The peer's address is a loopback one."""
-        try:
-            return ipaddress.ip_address(self.address).is_loopback
-        except ValueError:
-            return False
+        """The sender's address is a loopback one."""
+        ip = parsed(self.address)
+        return ip is not None and ip.is_loopback
 
     @property
     def token_of_page(self) -> str:
@@ -64,9 +66,10 @@ class Caller:
     @property
     def cookie(self) -> str:
         """A page of another site can't use it: it is SameSite=Strict, and Origin and Sec-Fetch-Site were checked."""
+        wanted = cookie_name(self.head.scope.get("scheme"))
         for part in self.head.one(b"cookie").split(";"):
             name, _, value = part.strip().partition("=")
-            if name == COOKIE:
+            if name == wanted:
                 return value
         return ""
 
@@ -80,6 +83,11 @@ class Identity:
     unlimited: bool = False
     scopes: tuple[Scope, ...] = ALL_SCOPES
     csrf: str = ""
+
+
+def cookie_name(scheme: str | None) -> str:
+    """The name of the page's log-in on a connection of this scheme."""
+    return SECURE_COOKIE if scheme == "https" else COOKIE
 
 
 def csrf_of(session: str) -> str:
@@ -111,6 +119,13 @@ class OwnerOnLoopback:
         if await caller.connection.peer_uid(self._uid_of) != self._uid:
             raise Unauthenticated("another user of this machine asks: a token is needed")
         return Identity(msgspec.structs.replace(OWNER, address=caller.address), "owner", unlimited=True)
+
+
+class NobodyAlone:
+    """A server that others can reach has no owner who needs no token, not even before it has users."""
+
+    async def identify(self, caller: Caller) -> Identity:
+        raise Unauthenticated("this server can be reached over a network, and has no users: nobody may come in")
 
 
 LONGEST_TOKEN = 256

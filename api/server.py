@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from gpuyard.api.protocol import MAX_HEAD_BYTES, HttpProtocol
+from gpuyard.api.tls import LiveTls
 
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
+HANDSHAKE_SECONDS = 10
 
 
 class Server(uvicorn.Server):
     """`await serve(sockets=[…])` until `should_exit` is set. `serving` is called once requests are taken."""
 
-    def __init__(self, app: FastAPI, serving: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: FastAPI, serving: Callable[[], None] = lambda: None, tls: LiveTls | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -36,10 +40,24 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._serving = serving
+        self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """As uvicorn's own for sockets that it is given, but with our context and a bound for handshakes."""
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            tls = {"ssl": self._tls.context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
+        self.servers = [
+            await loop.create_server(self._protocol, sock=listener, backlog=self.config.backlog, **tls)
+            for listener in sockets or ()
+        ]
+        self.started = True
         self._serving()
+
+    def _protocol(self) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Open event streams would keep uvicorn from ending: they end first."""

@@ -12,8 +12,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `configs_dir` is where `config_name` is looked up. `launch_command` starts a SimpleTuner config. `started_at`
     (epoch seconds) is the supervisor's start. `allowed_hosts` are names beyond the loopback ones that a request may
-    carry in `Host` (without port). `peer_uid` None takes this process's own user. `time_zone` is that of queue windows
-    which name none ("": this machine's).
+    carry in `Host` (without port; `*.lab` is any name right below `lab`). `peer_uid` None takes this process's user.
+    `time_zone` is that of queue windows which name none ("": this machine's).
+
+    `network`: others than this machine's users may reach the server, so nobody is its owner without a password.
+    `ssl_cert` and `ssl_key` are PEM files ("" without TLS; an empty key stands in the certificate's file).
+    `trusted_proxies` (addresses, CIDRs) are believed what they say of whom they forward; `behind_tls_proxy` says that
+    they do the TLS.
     """
 
     data_dir: str = ""
@@ -25,6 +30,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     peer_uid: int | None = None
     time_zone: str = ""
+    network: bool = False
+    ssl_cert: str = ""
+    ssl_key: str = ""
+    behind_tls_proxy: bool = False
+    trusted_proxies: tuple[str, ...] = ()
     user_max_pending: int = 10_000
     ask_timeout: float = 10.0
     body_limit: int = 256 * 1024

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 5
     WRONG_STATE = 6
     NO_CAPACITY = 7
+    UNSAFE = 78
     JOB_FAILED = 100
     NOT_IN_TIME = 101
     JOB_CANCELLED = 103
@@ -36,6 +37,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.NOT_FOUND: "there is no such job, GPU, config, …",
     ExitCode.WRONG_STATE: "not in this state: a running job cannot be held, …",
     ExitCode.NO_CAPACITY: "no capacity now, with --no-wait",
+    ExitCode.UNSAFE: "the server is not opened to others so: no token, no TLS, or a certificate that cannot be used",
     ExitCode.JOB_FAILED: "the watched job failed",
     ExitCode.NOT_IN_TIME: "the watched job was not done in time, or reached its time limit",
     ExitCode.JOB_CANCELLED: "the watched job was cancelled",

@@ -15,6 +15,7 @@ from gpuyard.api.serve import FrontendConfig, read_config, serve
 from gpuyard.transport.client import LinkClient
 
 if TYPE_CHECKING:
+    from gpuyard.cli.posture import Posture
     from gpuyard.cli.settings import ServerSettings
 
 MODULE = "gpuyard.cli.frontend_process"
@@ -25,13 +26,13 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return bind(host, port)
 
 
-def frontend(listener: socket.socket, settings: ServerSettings) -> FrontendProcess:
+def frontend(listener: socket.socket, settings: ServerSettings, stance: Posture) -> FrontendProcess:
     """The Frontend of a server with these settings, not yet started."""
     from gpuyard.cli import wiring
 
     config = FrontendConfig(
         sockets_dir=str(settings.data_dir / wiring.SOCKETS),
-        settings=wiring.api_settings(settings),
+        settings=wiring.api_settings(settings, stance),
         log_level=settings.log_level,
     )
     return FrontendProcess(listener, MODULE, config)

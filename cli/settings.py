@@ -22,10 +22,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from gpuyard.api import zones
+from gpuyard.api import proxies, zones
 from gpuyard.cli import cloud_settings
 
 ENV_PREFIX = "GPUYARD_"
+HOST_NAME = re.compile(r"\[[0-9a-f:.]{2,45}\]|(\*\.)?[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?")
 SIMULATE = re.compile(r"\d{1,4}(:[^:]{1,64}(:\d+(\.\d+)?)?)?")
 
 
@@ -61,7 +62,7 @@ class HostSettings(BaseSettings):
     lease_margin_seconds: float = Field(30.0, ge=0, description="what the server waits beyond a lease")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what the log holds")
 
-    @field_validator("data_dir", "configs_dir", mode="after", check_fields=False)
+    @field_validator("data_dir", "configs_dir", "ssl_cert", "ssl_key", mode="after", check_fields=False)
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -74,7 +75,7 @@ class HostSettings(BaseSettings):
             raise ValueError("must be N, N:MODEL or N:MODEL:GB, such as 4 or 8:A100:80")
         return text
 
-    @field_validator("gpus_excluded", "allowed_hosts", mode="before", check_fields=False)
+    @field_validator("gpus_excluded", "allowed_hosts", "trusted_proxies", mode="before", check_fields=False)
     @classmethod
     def _list(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -115,8 +116,28 @@ class ServerSettings(HostSettings):
         "", description="zone of queue windows that name none, such as Europe/Berlin; default: this machine's"
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="names besides loopback that a request may be sent to, comma separated"
+        (), description="names besides loopback and the certificate's that a request may be sent to, comma separated"
     )
+    ssl_cert: Path | None = Field(None, description="PEM file of the TLS certificate (and of those above it)")
+    ssl_key: Path | None = Field(None, description="PEM file of its key; default: in the certificate's file")
+    behind_tls_proxy: bool = Field(False, description="a proxy before this server does the TLS")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses or CIDRs of proxies that are believed whom they forward, comma separated"
+    )
+
+    @field_validator("allowed_hosts", mode="after")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not HOST_NAME.fullmatch(name.lower()):
+                raise ValueError(f"must be names such as gpu.lab or *.gpu.lab, without scheme and port, not {name!r}")
+        return tuple(name.lower() for name in value)
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        proxies.networks(value)
+        return value
 
     @field_validator("time_zone", mode="after")
     @classmethod

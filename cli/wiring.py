@@ -25,7 +25,8 @@ from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.supervisor import Child, Process, Supervisor
 from gpuyard.api.settings import Settings as ApiSettings
 from gpuyard.cli import fleet_wiring
-from gpuyard.cli.cloud_settings import allowed_hosts, price_table
+from gpuyard.cli.cloud_settings import price_table
+from gpuyard.cli.posture import Posture
 from gpuyard.cli.settings import ServerSettings
 from gpuyard.transport.link import Link
 
@@ -77,7 +78,7 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
     return made[0]
 
 
-def api_settings(settings: ServerSettings) -> ApiSettings:
+def api_settings(settings: ServerSettings, stance: Posture) -> ApiSettings:
     """What the Frontend is told; no secret is in it."""
     return ApiSettings(
         data_dir=str(settings.data_dir),
@@ -85,6 +86,11 @@ def api_settings(settings: ServerSettings) -> ApiSettings:
         launch_command=settings.launch_command,
         started_at=time.time(),
         version=__version__,
-        allowed_hosts=allowed_hosts(settings.allowed_hosts, settings.public_url),
+        allowed_hosts=stance.names,
+        network=stance.network,
+        ssl_cert=str(settings.ssl_cert or ""),
+        ssl_key=str(settings.ssl_key or ""),
+        behind_tls_proxy=settings.behind_tls_proxy,
+        trusted_proxies=settings.trusted_proxies,
         time_zone=settings.time_zone,
     )

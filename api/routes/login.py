@@ -16,7 +16,7 @@ from gpuyard.api.answers_people import Done, LoggedIn
 from gpuyard.api.deps import PeopleDep, ScopesDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.errors import Unauthenticated
-from gpuyard.api.identity import COOKIE
+from gpuyard.api.identity import cookie_name
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.schemas.people import LogInBody, PasswordBody
 
@@ -76,6 +76,13 @@ async def set_password(
 
 
 def _set_cookie(request: Request, response: Response, value: str, seconds: int) -> None:
+    scheme = request.scope["scheme"]
     response.set_cookie(
-        COOKIE, value, max_age=seconds, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
+        cookie_name(scheme),
+        value,
+        max_age=seconds,
+        path="/",
+        secure=scheme == "https",
+        httponly=True,
+        samesite="strict",
     )

@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import faulthandler
 import gc
-import ipaddress
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpuyard.cli.exits import ExitCode, Failure
 
-EXIT_CONFIG = 78
+if TYPE_CHECKING:
+    from gpuyard.cli.posture import Posture
+
 ADDRESS_FILE = "server.json"
 SWITCH_SECONDS = 0.0005
 
@@ -27,30 +28,61 @@ SWITCH_SECONDS = 0.0005
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the database, the logs and the runs.")
 @click.option("--configs-dir", type=click.Path(path_type=Path), help="Folder of the job configs.")
 @click.option("--simulate-gpus", metavar="N[:MODEL[:GB]]", help="Simulated GPUs instead of real ones.")
+@click.option("--ssl-cert", type=click.Path(path_type=Path), metavar="FILE", help="TLS certificate (PEM).")
+@click.option("--ssl-key", type=click.Path(path_type=Path), metavar="FILE", help="Its key, for your eyes only (PEM).")
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which it is called, besides those in the certificate; repeat it.",
+)
+@click.option("--behind-tls-proxy", is_flag=True, default=None, help="A proxy before it does the TLS.")
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Believe this proxy (or CIDR) whom it forwards; repeat it.",
+)
 @click.option("--zmq-bind", metavar="HOST:PORT", help="Let workers connect here (and to the port after it); encrypted.")
 @click.option("--zmq-advertise", metavar="HOST:PORT", help="What workers connect to, if it is not where it listens.")
 def server(**flags: Any) -> None:
     """Start the server: queue, GPUs, HTTP.
 
     Ctrl-C or SIGTERM stops the server; runs go on and are found again at the next start.
+
+    To be reached from other machines it needs a user with a token, and TLS: its own, or that of a proxy before it.
     """
-    from gpuyard.cli import settings as cli_settings
+    from gpuyard.cli import posture, settings as cli_settings
 
     try:
-        settings = cli_settings.load({name: value for name, value in flags.items() if value is not None})
+        settings = cli_settings.load({name: value for name, value in flags.items() if value not in (None, ())})
+        stance = posture.judge(settings, lambda: _tokens(settings.data_dir))
     except cli_settings.SettingsError as error:
         raise Failure("the server was not started", str(error), exit_code=ExitCode.USAGE) from None
-    if not _is_loopback(settings.host):
-        raise Failure(
-            f"the server does not listen on {settings.host}",
-            "beyond loopback it needs users with tokens and TLS, which this release does not have",
-            "listen on 127.0.0.1 and reach it through an SSH tunnel",
-            exit_code=EXIT_CONFIG,
-        )
-    sys.exit(_serve(settings))
+    except posture.Refused as error:
+        alone = posture.is_loopback(settings.host)
+        what = "the server was not started" if alone else f"the server does not listen on {settings.host}"
+        raise Failure(what, str(error), error.do, exit_code=ExitCode.UNSAFE) from None
+    sys.exit(_serve(settings, stance))
 
 
-def _serve(settings: Any) -> int:
+def _tokens(data_dir: Path) -> int:
+    """How many tokens open the door; a database that can't be read is told of when it is opened."""
+    import sqlite3
+    import time
+
+    from gpuyard.actors.store import doors
+    from gpuyard.cli.wiring import DATABASE
+
+    try:
+        return len(doors.open_to(data_dir / DATABASE, time.time()))
+    except (sqlite3.Error, OSError, ValueError):
+        return 1
+
+
+def _serve(settings: Any, stance: Posture) -> int:
     import logging
 
     from gpuyard.actors.model.errors import GpuyardError
@@ -72,11 +104,11 @@ def _serve(settings: Any) -> int:
     except OSError as error:
         raise Failure("the server was not started", str(error), exit_code=ExitCode.REFUSED) from None
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    url = f"http://{_bracketed(settings.host)}:{listener.getsockname()[1]}"
+    url = stance.url.format(port=listener.getsockname()[1])
     # Actors hand over in fractions of a millisecond: nobody may keep the interpreter for the usual five.
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        supervisor = wiring.supervisor(settings, [frontend(listener, settings)])
+        supervisor = wiring.supervisor(settings, [frontend(listener, settings, stance)])
     except GpuyardError as error:
         raise Failure("the server was not started", error.detail, exit_code=ExitCode.USAGE) from None
     except OSError as error:
@@ -90,6 +122,8 @@ def _serve(settings: Any) -> int:
         gc.freeze()
         _write_address(address, url)
         log.info("serving %s with data in %s and configs in %s", url, settings.data_dir, settings.configs)
+        if stance.network:
+            log.info("reachable from other machines as %s: everybody needs a token", ", ".join(stance.names) or url)
         supervisor.run()
         log.info("stopping; runs go on and are found again at the next start")
         supervisor.shut_down()
@@ -124,14 +158,3 @@ def _write_address(path: Path, url: str) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
     draft.replace(path)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ class Server:
         self.environ = {"GPUYARD_STOP_GRACE_SECONDS": "2", **environ}
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
+        self.cacert: Path | None = None  # Whom to believe about the certificate of an https server.
         self.token = ""  # Sent with every request that has no Authorization of its own.
         self.starts = 0
 
@@ -138,6 +140,9 @@ class Server:
 
     def connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
+        if parts.scheme == "https":
+            trusted = ssl.create_default_context(cafile=str(self.cacert))
+            return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=30, context=trusted)
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
 
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:

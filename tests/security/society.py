@@ -18,7 +18,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.supervisor import Supervisor
 from gpuyard.api.frontend import Frontend
 from gpuyard.api.process import bind
-from gpuyard.cli import wiring
+from gpuyard.cli import posture, wiring
 from gpuyard.cli.settings import ServerSettings
 from gpuyard.transport.client import LinkClient
 from tests.answering import cast
@@ -107,10 +107,14 @@ class Society:
 
 @contextmanager
 def society(
-    folder: Path, rate_per_second: float = 1e6, rate_burst: int = 1_000_000, settled: bool = True
+    folder: Path,
+    rate_per_second: float = 1e6,
+    rate_burst: int = 1_000_000,
+    settled: bool = True,
+    network: bool = False,
 ) -> Iterator[Society]:
     """A server with simulated GPUs, whose rates are as good as unlimited unless asked otherwise; with its people, or
-    (not `settled`) with the owner alone."""
+    (not `settled`) with the owner alone; as one that others can reach if it is a `network` one."""
     configs = folder / "configs"
     configs.mkdir()
     (configs / f"{CONFIG}.toml").write_text('command = ["true"]\nnum_processes = 0\n')
@@ -122,12 +126,12 @@ def society(
         eventually(lambda: not supervisor.ready(), timeout=60)
         listener = bind("127.0.0.1", 0)
         port = listener.getsockname()[1]
-        api = wiring.api_settings(settings)
-        api = msgspec.structs.replace(api, rate_per_second=rate_per_second, rate_burst=rate_burst)
+        api = wiring.api_settings(settings, posture.judge(settings, lambda: 0))
+        api = msgspec.structs.replace(api, rate_per_second=rate_per_second, rate_burst=rate_burst, network=network)
         with cast() as web:
             web.start(Frontend, names.FRONTEND, listener, lambda: LinkClient(settings.data_dir / wiring.SOCKETS), api)
             made = Society(port, supervisor, folder)
-            eventually(lambda: made.ask("GET", "/api/users/me").status == 200, timeout=30)
+            eventually(lambda: made.ask("GET", "/api/users/me").status == (401 if network else 200), timeout=30)
             if settled:
                 made.settle()
             yield made

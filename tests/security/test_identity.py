@@ -15,6 +15,7 @@ from gpuyard.api.peer import Address, uid_of
 from gpuyard.api.settings import Settings
 from tests.answering import Cast
 from tests.frontends import Served, frontend
+from tests.security.society import society
 from tests.support import eventually
 
 NOBODY = 65534
@@ -130,6 +131,16 @@ def test_a_connection_is_looked_up_once_and_the_next_one_again(looked_up: tuple[
             assert answer.status == 200
         connection.close()
         assert len(seen) == expected
+
+
+def test_a_server_that_others_reach_has_no_owner_without_a_token(tmp_path: Path) -> None:
+    """Even when its register of users is empty: removing the last one must open no door."""
+    with society(tmp_path, settled=False, network=True) as empty:
+        for method, path in (("GET", "/api/users/me"), ("POST", "/api/users"), ("POST", "/api/queue/process")):
+            for token in (None, "gy_nonsense"):
+                answer = empty.ask(method, path, token, {} if method == "POST" else None)
+                assert (answer.status, answer.body["code"]) == (401, "unauthenticated"), path
+        assert empty.ask("GET", "/healthz").status == 200
 
 
 def test_guessing_tokens_is_slowed_down(actors: Cast) -> None:

@@ -33,14 +33,16 @@ def serve(folder: Path, module: str = "bench_frontend") -> None:
     """The child: a whole server whose Frontend is `module` and has more routes. It ends with its standard input."""
     from gpuyard.api.process import FrontendProcess
     from gpuyard.api.serve import FrontendConfig
-    from gpuyard.cli import settings as cli_settings, wiring
+    from gpuyard.cli import posture, settings as cli_settings, wiring
     from gpuyard.cli.frontend_process import listening_socket
 
     settings = cli_settings.load({"data_dir": folder / "data", "simulate_gpus": "1"})
     wiring.prepare(settings)
     listener = listening_socket("127.0.0.1", 0)
     config = FrontendConfig(
-        sockets_dir=str(settings.data_dir / wiring.SOCKETS), settings=wiring.api_settings(settings), log_level="warning"
+        sockets_dir=str(settings.data_dir / wiring.SOCKETS),
+        settings=wiring.api_settings(settings, posture.judge(settings, lambda: 0)),
+        log_level="warning",
     )
     supervisor = wiring.supervisor(settings, [FrontendProcess(listener, module, config)])
     sys.setswitchinterval(0.0005)
