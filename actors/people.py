@@ -26,7 +26,15 @@ from gpuyard.actors.model import (
     commands as c,
     names,
 )
-from gpuyard.actors.model.accounts import REGISTERS, TOKEN_PREFIX, Accounts, Change, accounts_from, credentials
+from gpuyard.actors.model.accounts import (
+    REGISTERS,
+    TOKEN_PREFIX,
+    Accounts,
+    Change,
+    accounts_from,
+    credentials,
+    newly_nobody,
+)
 from gpuyard.actors.model.errors import GpuyardError, Unavailable, WrongState
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.views import Credential, PeopleView
@@ -320,6 +328,8 @@ class People(Actor):
             _decline(written.reply, error)
             self._load()
             return
+        for owner in newly_nobody(self._known(), written.change.accounts):
+            self.context.ref(names.SECRETS).tell(c.ForgetSecrets(owner=owner))
         self._take(written.change.accounts)
         _answer(written.reply, written.change.answer)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.base import Actor, Context, Reply
+from gpuyard.actors.base import Actor, Context, Ref, Reply
 from gpuyard.actors.inbox import FdReady
 from gpuyard.actors.keeper import news, processes
 from gpuyard.actors.keeper.crew import Crew
@@ -42,9 +42,10 @@ KEEPER_KILLED = "keeper killed, exit code unknown"
 
 
 class ProcessKeeper(Actor):
-    """Tells the Scheduler RunsAdopted, AttemptStarted, AttemptExited and OrphanSeen."""
+    """Tells the Scheduler RunsAdopted, AttemptStarted, AttemptExited and OrphanSeen. `secrets` has the secrets of runs:
+    on a worker somebody at the server, here the SecretStore."""
 
-    def __init__(self, context: Context, settings: KeeperSettings) -> None:
+    def __init__(self, context: Context, settings: KeeperSettings, secrets: Ref | None = None) -> None:
         super().__init__(context)
         self._settings = settings
         self._scheduler = context.ref(names.SCHEDULER)
@@ -67,7 +68,12 @@ class ProcessKeeper(Actor):
             look=lambda run: self._look_in(run, 0.0),
         )
 
-        self._parcels = Parcels(context.ref(names.BLOBS), context.ref(context.name).tell, self.inbox.after)
+        self._parcels = Parcels(
+            context.ref(names.BLOBS),
+            secrets or context.ref(names.SECRETS),
+            context.ref(context.name).tell,
+            self.inbox.after,
+        )
 
     @property
     def crew(self) -> Crew:
@@ -158,7 +164,7 @@ class ProcessKeeper(Actor):
         order = compose(spec, self._settings, port, terms)
         run = self._runs[spec.fence] = unseen(spec)
         self._leases.ordered(run, terms)
-        if spec.sent:
+        if spec.sent or spec.secrets:
             self._parcels.fetch(spec, order)
         else:
             self._give(run, order)
@@ -177,7 +183,8 @@ class ProcessKeeper(Actor):
             self._parcels.wait(came)
         elif came.error and not came.again:
             self._parcels.drop(came.fence)
-            self._never_now(run, "start_failed", f"file {came.name!r} could not be had: {came.error}")
+            why = f"file {came.name!r} could not be had: {came.error}" if came.name else came.error
+            self._never_now(run, "start_failed", why)
         elif (order := self._parcels.take(came)) is not None:
             self._give(run, order)
 

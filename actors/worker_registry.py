@@ -124,6 +124,8 @@ class WorkerRegistry(Actor):
                 return self._drain(message, reply)
             case c.RemoveWorker():
                 return self._remove(message, reply)
+            case c.FetchSecrets():
+                return self._fetch_secrets(message, reply)
             case c.Ready():
                 return self._fleet is not None
             case _:
@@ -201,6 +203,15 @@ class WorkerRegistry(Actor):
         if self._fleet is None and not self._pending:
             self._load()
         self._with_fleet(lambda fleet, now, out: fleet.tick(now, out), soon=True)
+
+    # --- what workers ask --------------------------------------------------------------------------------------
+
+    def _fetch_secrets(self, message: c.FetchSecrets, reply: Reply | None) -> Any:
+        """A worker gets the secrets of the runs that are wanted of it, and no others."""
+        run = self._known().order_of(message.worker, message.fence)
+        wanted = c.FetchSecrets(fence=run.fence, owner=run.owner, names=run.secrets, cause=message.cause)
+        self._ask(names.SECRETS, wanted, partial(_answer, reply), partial(_decline, reply))
+        return LATER
 
     # --- what administrators do --------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuyard.actors.model.views import AuditEntry, TeamView, TokenView, UserView
+from gpuyard.actors.model.views import AuditEntry, SecretView, TeamView, TokenView, UserView
 from gpuyard.api.answers import Answer
 
 
@@ -39,6 +39,10 @@ class TeamList(Answer, frozen=True, kw_only=True):
 
 class TokenList(Answer, frozen=True, kw_only=True):
     tokens: list[TokenView]
+
+
+class SecretList(Answer, frozen=True, kw_only=True):
+    secrets: list[SecretView]
 
 
 class TokenCreated(TokenView, frozen=True, kw_only=True, tag="TokenCreated"):

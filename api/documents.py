@@ -28,6 +28,7 @@ SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
     views.UserView,
     views.TeamView,
     views.TokenView,
+    views.SecretView,
     views.WorkerView,
     views.ProviderView,
     *(

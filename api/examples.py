@@ -80,6 +80,7 @@ ENTRY: Final[dict[str, Any]] = {
     "device_ids": [],
     "time_limit": 43200.0,
     "window": None,
+    "secrets": [],
 }
 
 RUNNING: Final = ENTRY | {

@@ -49,8 +49,19 @@ AUDIT: Final[dict[str, Any]] = {
     "cause": "9f2c51d07a3be846",
 }
 
+JOB_SECRET: Final[dict[str, Any]] = {
+    "name": "hf",
+    "variable": "HF_TOKEN",
+    "set_at": "2026-11-20T09:00:00.000Z",
+    "set_by": "ann",
+    "last_used_at": "2026-11-22T02:05:00.000Z",
+}
+
 # By operation id.
 PEOPLE: Final[dict[str, Any]] = {
+    "list_secrets": {"secrets": [JOB_SECRET]},
+    "set_secret": JOB_SECRET | {"last_used_at": None},
+    "delete_secret": JOB_SECRET,
     "list_users": {"users": [USER], "total": 1},
     "add_user": USER | {"token": SECRET, "token_id": 3, "first": False, "success": True},
     "change_user": USER,

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gpuyard.actors.model.commands import SubmitJob
+from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import CheckSecrets, SubmitJob
 from gpuyard.actors.model.errors import InvalidInput, NotAllowed
 from gpuyard.actors.model.job import JobSpec
 from gpuyard.actors.model.people import Level, Viewer
@@ -71,14 +72,16 @@ def _read(configs: Configs, wanted: set[str]) -> Found:
     return found
 
 
-async def wanted_of(core: Core, body: SubmitBody, configs: Configs, found: Found, time_zone: str) -> Wanted:
+async def wanted_of(
+    core: Core, viewer: Viewer, body: SubmitBody, configs: Configs, found: Found, time_zone: str
+) -> Wanted:
     """What the body asks for, with the files that its config sends along. `time_zone` is that of windows which name
     none."""
     wanted, files = spec_of(body, configs, found)
     if isinstance(wanted, JobRefused):
         return wanted
-    wanted = in_zone(wanted, time_zone)
-    if not files or body.config_name is None:
+    wanted = await with_secrets(core, in_zone(wanted, time_zone), viewer)
+    if isinstance(wanted, JobRefused) or not files or body.config_name is None:
         return wanted
     file = found[body.config_name]
     assert isinstance(file, ConfigFile), "a refusal has no files"
@@ -108,6 +111,14 @@ def spec_of(body: SubmitBody, configs: Configs, found: Found) -> tuple[Wanted, t
     return JobSpec(**_merged(values, body)), files
 
 
+async def with_secrets(core: Core, spec: JobSpec, viewer: Viewer) -> Wanted:
+    """`spec`, if the secrets that it names are there; they are its submitter's own."""
+    if not spec.secrets:
+        return spec
+    why = await core.ask(names.SECRETS, CheckSecrets(names=spec.secrets, by=viewer))
+    return JobRefused(error="unknown_secret", reason=why) if why else spec
+
+
 def in_zone(spec: JobSpec, time_zone: str) -> JobSpec:
     """`spec` with the offsets of its window's zone, as they are known today."""
     if spec.window is None:
@@ -122,6 +133,8 @@ def _merged(values: dict[str, Any], body: SubmitBody) -> dict[str, Any]:
     for table in ("env", "metadata", "provider_options"):
         if table in said:
             said[table] = {**values.get(table, {}), **said[table]}
+    if "secrets" in said:
+        said["secrets"] = tuple(dict.fromkeys((*values.get("secrets", ()), *said["secrets"])))
     return {**values, **said}
 
 

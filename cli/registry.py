@@ -76,6 +76,15 @@ TOKENS: Final = Family(
     },
 )
 
+SECRETS: Final = Family(
+    "Your secrets, which your jobs get by name.",
+    {
+        "set": Verb("secrets:set_secret", "Keep a secret, typed unseen or read from a file."),
+        "list": Verb("secrets:list_secrets", "Your secrets: for what, when set and last used."),
+        "delete": Verb("secrets:delete", "Delete secrets."),
+    },
+)
+
 APPROVALS: Final = Family(
     "Decide on jobs that wait for it, and say which do.",
     {
@@ -138,6 +147,7 @@ ROOT: Final = Family(
         "users": USERS,
         "teams": TEAMS,
         "tokens": TOKENS,
+        "secrets": SECRETS,
         "login": Verb("login:login", "Keep a token for this server."),
         "logout": Verb("login:logout", "Forget the token kept for this server."),
         "audit": Verb("audit:audit", "Who did what, when: to jobs, people, limits, GPUs."),

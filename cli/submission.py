@@ -132,6 +132,9 @@ _OPTIONS = (
         metavar="KEY[=VALUE]",
         help="A variable for the job; without a value its present one. Nothing else of your environment is passed.",
     ),
+    click.option(
+        "--secret", "secrets", multiple=True, metavar="NAME", help="A secret of yours for the job; repeat it for more."
+    ),
     click.option("--time-limit", type=SPAN, metavar="TIME", help="Stop it after so long: 12h, 90m, 1h30m."),
     click.option("--not-before", type=Moment(), metavar="WHEN", help="Start no earlier: 22:00, +2h, 2026-11-22T22:00."),
     click.option(
@@ -182,6 +185,7 @@ def body_of(config: str | None, command: Sequence[str], given: dict[str, Any]) -
     body["provider_options"] = {key: _value(text) for key, text in options.items()}
     if given.get("provider") and given.get("target") is None:
         given["target"] = "cloud"
+    body["secrets"] = list(given.pop("secrets"))
     body["retry_on"] = [part for value in given.pop("retry_on") for part in value.split(",")]
     body.update(given)
     return {

@@ -22,6 +22,7 @@ from gpuyard.actors.people import People
 from gpuyard.actors.process_keeper import ProcessKeeper
 from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.scheduler import Scheduler
+from gpuyard.actors.secret_store import SecretStore
 from gpuyard.actors.supervisor import Child, Process, Supervisor
 from gpuyard.api.settings import Settings as ApiSettings
 from gpuyard.cli import fleet_wiring
@@ -63,6 +64,7 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
     made: list[Supervisor] = []
     children = [
         Child(names.STORE, QueueStore, lambda: (database,), core=True),
+        Child(names.SECRETS, SecretStore, lambda: (data,)),
         Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
         Child(names.GPUS, LocalGPUAllocator, lambda: (choose(settings.simulate_gpus, gpu), gpu), core=True),
         Child(names.SCHEDULER, Scheduler, lambda: (limits, settings.lease_seconds), core=True),

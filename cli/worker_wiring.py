@@ -63,7 +63,12 @@ def supervisor(settings: WorkerSettings, token: WorkerToken) -> Supervisor:
     made: list[Supervisor] = []
     children = [
         Child(names.JOURNAL, JournalKeeper, lambda: (data,), core=True),
-        Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
+        Child(
+            names.KEEPER,
+            ProcessKeeper,
+            lambda: (keeper, PeerRef(made[0].directory.ref(names.BULK), names.WORKERS)),
+            core=True,
+        ),
         Child(names.GPUS, LocalGPUAllocator, lambda: (choose(settings.simulate_gpus, gpu), gpu), core=True),
         Child(
             names.AGENT, WorkerAgent, lambda: (agent, procfs.incarnation(), server, lambda: made[0].stop()), core=True

@@ -2,7 +2,8 @@
 
 `Bulk` (server) listens on the port after the gateway's, behind the same keys; `BulkUplink` (worker) connects once the
 uplink was accepted. Both carry calls only. The server asks a worker's log reader (ReadLog, a piece at a time and only
-while somebody follows: the window is one piece a follower); a worker asks the server's blobs (GetManifest, ReadChunk).
+while somebody follows: the window is one piece a follower); a worker asks the server's blobs (GetManifest, ReadChunk)
+and for the secrets of its runs (FetchSecrets; only a worker that the server has accepted dials this socket).
 
 Both take CallPeer and TellPeer (remote references, asked) and Ready. `Bulk` takes AllowKeys (the gateway) and
 GetGatewayStats (Frontend, asked), and tells the gateway BulkOpen. `BulkUplink` takes Dial and HangUp (the uplink).

@@ -32,6 +32,7 @@ EVERY_ACTOR: Final = frozenset(
         names.BULK,
         names.BLOBS,
         names.PEOPLE,
+        names.SECRETS,
     }
 )
 
@@ -124,6 +125,13 @@ BY_ACTOR: dict[str, Calls] = {
     names.GATEWAY: {c.GetGatewayStats: v.GatewayStats},
     names.BULK: {c.GetGatewayStats: v.GatewayStats},
     names.BLOBS: {c.StoreFile: v.BlobStored},
+    # Never FetchSecrets: no answer of the web side holds a value.
+    names.SECRETS: {
+        c.SetSecret: v.SecretView,
+        c.ListSecrets: list[v.SecretView],
+        c.DeleteSecret: v.SecretView,
+        c.CheckSecrets: str,
+    },
 }
 
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final
 
+import msgspec
 import zmq
 
 from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.inbox import FdReady
-from gpuyard.actors.model.commands import AllowKeys, CallPeer, GetGatewayStats, Ready, TellPeer
+from gpuyard.actors.model.commands import AllowKeys, CallPeer, FetchSecrets, GetGatewayStats, Ready, TellPeer
 from gpuyard.actors.model.errors import Busy, GpuyardError, Unavailable
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.views import GatewayStats
@@ -350,6 +351,9 @@ class PeerServer(Actor):
             if call.id:
                 self._send(route, codec.pack_error(call.id, error, wire.MAX_FRAME))
             return
+        if isinstance(message, FetchSecrets):
+            # Who asks is who its key says, whatever the message says.
+            message = msgspec.structs.replace(message, worker=session.user_id)
         ref = self.context.ref(call.to)
         if call.id == 0:
             ref.tell(message)

@@ -15,4 +15,9 @@ OF_A_WORKER: Final = Table(
 )
 OF_THE_SERVER: Final = Table({names.WORKERS: {}})
 BULK_OF_A_WORKER: Final = Table({names.LOGS: {c.ReadLog: v.LogChunk}})
-BULK_OF_THE_SERVER: Final = Table({names.BLOBS: {c.GetManifest: v.BlobManifest, c.ReadChunk: v.BlobChunk}})
+BULK_OF_THE_SERVER: Final = Table(
+    {
+        names.BLOBS: {c.GetManifest: v.BlobManifest, c.ReadChunk: v.BlobChunk},
+        names.WORKERS: {c.FetchSecrets: v.SecretValues},
+    }
+)

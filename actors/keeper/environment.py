@@ -33,6 +33,9 @@ SERVICE_VARIABLES = frozenset(
 )
 
 
+# Credentials of the server itself, with which it speaks to providers: whoever may submit a job could read them there.
+PROVIDER_VARIABLES = frozenset({"RAY_AUTH_TOKEN", "REPLICATE_API_TOKEN", "REPLICATE_WEBHOOK_SECRET"})
+
 # What every run finds (REFERENCE.md is made from this).
 VARIABLES: Final[dict[str, str]] = {
     "CUDA_VISIBLE_DEVICES": "The indices of its GPUs, of MIG devices their UUIDs; empty for a CPU job.",
@@ -50,11 +53,11 @@ VARIABLES: Final[dict[str, str]] = {
 
 
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment without tokens, settings and what speaks only to the server."""
+    """The server's environment without its tokens, its settings and what speaks only to it."""
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith(OUR_PREFIX) and name not in SERVICE_VARIABLES
+        if not name.startswith(OUR_PREFIX) and name not in SERVICE_VARIABLES | PROVIDER_VARIABLES
     }
 
 

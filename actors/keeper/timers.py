@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpuyard.actors.model.message import Message
+from gpuyard.actors.model.views import BlobFetched, SecretValues
 
 
 class StartZygote(Message, frozen=True, kw_only=True):
@@ -26,13 +27,13 @@ class MindLeases(Message, frozen=True, kw_only=True):
 
 
 class ParcelCame(Message, frozen=True, kw_only=True):
-    """A file of a run is here, or cannot be had (`error`; `busy`: not now). From: the thread that fetched it. With
-    `again`: it is to be asked for once more. Repeat: harmless."""
+    """A file of a run is here, or its secrets are (`content`), or cannot be had (`error`; `busy`: not now). From: the
+    thread that fetched it. With `again`: it is to be asked for once more. Repeat: harmless."""
 
     fence: int
     order: dict[str, Any]
     name: str
-    path: str
+    content: BlobFetched | SecretValues | None = None
     error: str = ""
     busy: bool = False
     again: bool = False

@@ -222,6 +222,15 @@ def token_view(accounts: Accounts, token: Token, now: float) -> TokenView:
     )
 
 
+def newly_nobody(before: Accounts, after: Accounts) -> list[int]:
+    """Users who have nothing of their own now: they have just left, or just come (after a restore a number may be given
+    again). Not the first one, who is the owner of before."""
+    if before.single_user:
+        return []
+    was = before.users
+    return [id for id, user in after.users.items() if id not in was or (user.deleted_at and not was[id].deleted_at)]
+
+
 def credentials(accounts: Accounts, now: float) -> list[Credential]:
     """Every token that opens the door now, and to whom."""
     found = []

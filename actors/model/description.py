@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gpuyard.actors.model import bounds, duration, simpletuner
+from gpuyard.actors.model import bounds, duration, secrets, simpletuner
 from gpuyard.actors.model.errors import InvalidInput
 
 # How each key is checked and brought into JobSpec's shape; the same functions check the fields of a submit body.
@@ -41,12 +41,7 @@ CHECKS: Final[dict[str, Callable[[object], Any]]] = {
     "metadata": bounds.metadata,
     "provider_options": bounds.metadata,
     "files": bounds.file_names,
-}
-
-# Keys that a later release gives a meaning. Ignoring them would run a job at a time, or without a file, that its
-# author did not mean, so they are refused with a sentence of their own.
-LATER: Final = {
-    "secrets": "job secrets are not part of this release: leave it out",
+    "secrets": secrets.names,
 }
 
 
@@ -142,8 +137,6 @@ def _gpuyard(data: dict[str, Any], source: Source) -> Description:
 def _checked(key: str, value: object) -> Any:
     if key in CHECKS:
         return CHECKS[key](value)
-    if key in LATER:
-        raise ValueError(f"is refused: {LATER[key]}")
     near = difflib.get_close_matches(key[:64], CHECKS, n=1)
     raise ValueError("is not a key of a job description" + (f": did you mean {near[0]}?" if near else ""))
 

@@ -89,6 +89,7 @@ def entry_of(
         device_ids=list(job.spec.device_ids),
         time_limit=job.spec.time_limit,
         window=str(job.spec.window) if job.spec.window is not None else None,
+        secrets=list(job.spec.secrets),
     )
 
 

@@ -79,7 +79,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     folder. `device_ids` are the preferred GPU indices, already without duplicates; empty means any.
     `gpu_memory_gb` is what each GPU must have at least, in 10^9 bytes as on the card's box; `device_ids` and their
     order mean GPUs of the server and say nothing about those of a worker.
-    `window` are the hours of the day in which it may start.
+    `window` are the hours of the day in which it may start, `secrets` names secrets of its owner that the run gets.
     `time_limit` and `lease_seconds` are seconds, `not_before` epoch seconds, `config_hash` the SHA-256 of the
     config file at submit and `config_text` its content, which the run gets to see whatever happens to the file:
     under the name `config_file` in the job's own folder (RunSpec.files). `JOB_DIR` in a value of `env` names it.
@@ -114,6 +114,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     gpu_memory_gb: float | None = None
     files: dict[str, SentFile] = {}
     window: Window | None = None
+    secrets: tuple[str, ...] = ()
 
     @property
     def gpu_memory(self) -> int:

@@ -51,4 +51,6 @@ def _run_spec(job: Job, attempt: Attempt) -> RunSpec:
         num_processes=spec.num_processes,
         time_limit=spec.time_limit,
         sent=spec.files,
+        secrets=spec.secrets,
+        owner=job.user_id if spec.secrets else 0,
     )

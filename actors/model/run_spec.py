@@ -16,7 +16,8 @@ class RunSpec(Message, frozen=True, kw_only=True):
     `argv` is a list, never a shell line. `cwd` None = the job's own folder. `env` is added to the cleaned
     environment of the server. `files` are written into the job's folder first (name → text). `gpus` are in the
     order of CUDA_VISIBLE_DEVICES. `time_limit` in seconds. `sent` are files that are fetched and copied into the
-    job's folder first (name → file), on whatever host it runs.
+    job's folder first (name → file), on whatever host it runs. `secrets` names secrets of user `owner`; whoever starts
+    the run fetches their values for it, and keeps them nowhere.
     """
 
     fence: int
@@ -30,3 +31,5 @@ class RunSpec(Message, frozen=True, kw_only=True):
     num_processes: int = 0
     time_limit: float | None = None
     sent: dict[str, SentFile] = {}
+    secrets: tuple[str, ...] = ()
+    owner: int = 0

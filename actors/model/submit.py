@@ -24,6 +24,11 @@ from gpuyard.actors.model.yard import Yard
 Answer = JobAccepted | JobRefused
 KEY_LIFETIME = 24 * 3600.0
 USER_MAX_PENDING = 10_000
+# A cluster's accounting, a provider's page of the run: each shows a job's environment to others than its owner.
+SECRETS_STAY = (
+    "Secrets are handed to runs on the server and its workers only: what is sent to {provider} can be read there by"
+    " others. Leave secrets out and use what {provider} has for this itself."
+)
 
 
 def submit_one(yard: Yard, command: SubmitJob, now: Now, out: Outbox) -> Answer:
@@ -139,6 +144,8 @@ def _refusal(yard: Yard, command: SubmitJob) -> JobRefused | None:
     spec = command.spec
     if spec.target is Target.CLOUD:
         provider = spec.provider or DEFAULT_PROVIDER
+        if spec.secrets:
+            return JobRefused(error="secrets_not_kept", reason=SECRETS_STAY.format(provider=provider))
         why = yard.clouds.why_refused(provider)
         if why is not None:
             return JobRefused(

@@ -13,10 +13,11 @@ from gpuyard.actors.model import bounds, names
 from gpuyard.actors.model.commands import CancelJob, CancelJobs, DeleteJob, GetEvents, ListJobs, SubmitJob
 from gpuyard.actors.model.errors import NotAllowed, WrongState
 from gpuyard.actors.model.job import JobSpec, Status, Target
-from gpuyard.actors.model.people import Level
-from gpuyard.actors.model.views import HistoryPage, JobAccepted, JobChanged, JobRefused, JobsCancelled
+from gpuyard.actors.model.people import Level, Viewer
+from gpuyard.actors.model.views import HistoryPage, JobAccepted, JobChanged, JobRecord, JobRefused, JobsCancelled
 from gpuyard.api import jobviews, lookup, submission
 from gpuyard.api.answers import BulkCancelled, Changed, JobList, NotCancelled, OneJob, Removed, Story, Submitted
+from gpuyard.api.core import Core
 from gpuyard.api.deps import CoreDep, SettingsDep, ViewerDep
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.routes.approvals import asked_by_author
@@ -114,8 +115,11 @@ async def retry_job(
     if viewer.level < Level.RESEARCHER and entry.config_name is None:
         raise NotAllowed("a viewer submits existing configs only: this job ran a command")
     key = submission.check_key(idempotency_key)
+    spec = await _again(core, viewer, record, settings.time_zone)
+    if isinstance(spec, JobRefused):
+        return JsonResponse(submission.submitted(spec))
     message = SubmitJob(
-        spec=submission.in_zone(msgspec.convert(record.spec, JobSpec), settings.time_zone),
+        spec=spec,
         by=viewer,
         team_id=entry.team_id if viewer.is_admin or entry.team_id == viewer.team_id else None,
         # What a rule asked for then is for the rules of today to ask for again.
@@ -126,6 +130,15 @@ async def retry_job(
     )
     reply: JobAccepted | JobRefused = await core.ask(names.SCHEDULER, message)
     return JsonResponse(submission.submitted(reply))
+
+
+async def _again(core: Core, viewer: Viewer, record: JobRecord, time_zone: str) -> submission.Wanted:
+    """What the job asked for. Raises NotAllowed where the secrets of whoever retries it would go to somebody else's
+    program."""
+    spec = submission.in_zone(msgspec.convert(record.spec, JobSpec), time_zone)
+    if spec.secrets and record.entry.user_id != viewer.user_id:
+        raise NotAllowed("this job gets secrets of its owner: only its owner retries it")
+    return await submission.with_secrets(core, spec, viewer)
 
 
 @job_route(router, "DELETE", "/{job_id}", "delete_job", Removed)

@@ -105,7 +105,7 @@ async def _submit(asked: Asked, parsed: SubmitBody | list[SubmitBody], *whole: A
     submission.check_level(viewer, bodies)
     configs = configs_of(settings.configs_dir, settings.launch_command)
     found = await submission.read_configs(configs, bodies)
-    specs = [await submission.wanted_of(core, body, configs, found, settings.time_zone) for body in bodies]
+    specs = [await submission.wanted_of(core, viewer, body, configs, found, settings.time_zone) for body in bodies]
     if isinstance(parsed, list):
         replies = await _many(core, viewer, list(zip(bodies, specs, strict=True)), key, digest)
     else:

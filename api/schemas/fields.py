@@ -94,6 +94,9 @@ Signal = _key("checkpoint_signal", str, description="Sent at two thirds of a lap
 ProviderOptions = _key(
     "provider_options", dict[str, Any], description="For the cloud provider: hardware, and what it alone understands."
 )
+Secrets = _key(
+    "secrets", list[str], description="Names of your secrets (`/api/secrets`) that the run gets as variables."
+)
 Metadata = _key("metadata", dict[str, Any], description="Anything you want to find again.")
 ConfigName = checked(config_name, str, description="A config of the configs folder.")
 Team = checked(team, str, description="Your own team; an admin may name any.")

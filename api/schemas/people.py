@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gpuyard.actors.model import bounds
+from gpuyard.actors.model import bounds, secrets
 from gpuyard.actors.model.accounts_teams import TEAM_ID
 from gpuyard.actors.model.accounts_users import USERNAME
 from gpuyard.api.schemas import fields
@@ -127,3 +127,13 @@ class TokenBody(Strict):
         | None
     ) = None
     expires_at: fields.Moment | None = None
+
+
+class SecretBody(Strict):
+    """`value` is at most 16 KiB of text; `env` the variable that a run finds it in, without it that of before, else the
+    secret's name in capitals."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"value": "hf_xxxxxxxxxxxxxxxx", "env": "HF_TOKEN"}]})
+
+    value: Annotated[str, rule(secrets.content, str)]
+    env: Annotated[str, rule(secrets.variable, str)] | None = None

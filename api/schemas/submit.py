@@ -55,6 +55,7 @@ class SubmitBody(Strict):
     lease_seconds: fields.Lease | None = None
     checkpoint_signal: fields.Signal | None = None
     metadata: fields.Metadata | None = None
+    secrets: fields.Secrets | None = None
     provider_options: fields.ProviderOptions | None = None
     dry_run: bool = False
 

@@ -73,6 +73,8 @@ def facts(job: dict[str, Any]) -> Iterator[tuple[str, Cell | str]]:
         yield "time limit", span(job["time_limit"])
     if job.get("window"):
         yield "window", clean(job["window"])
+    if job.get("secrets"):
+        yield "secrets", clean(", ".join(job["secrets"]))
     yield "attempts", f"{job.get('attempt')} of at most {job.get('max_attempts')}"
     for name, value in (job.get("metadata") or {}).items():
         yield f"metadata.{clean(name)}", clean(flat(value))

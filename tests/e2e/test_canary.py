@@ -1,4 +1,4 @@
-"""Tokens and passwords are canaries: wherever the server writes or says anything, none of them may be found.
+"""Tokens, passwords and secrets are canaries: wherever the server writes or says anything, none of them may be found.
 
 A real server and real command lines do everything that touches a secret; then its files, its database, its logs, its
 streams, its answers and all command lines of the machine are searched.
@@ -26,6 +26,12 @@ pytestmark = pytest.mark.e2e
 
 PASSWORDS = ("the first canary sings", "the second canary sings")
 STRAY = "gy_" + "canaryinthecoalmine" * 2
+PROVIDERS = {
+    "REPLICATE_API_TOKEN": "r8_canary_of_a_provider_0123456789",
+    "REPLICATE_WEBHOOK_SECRET": "whsec_Y2FuYXJ5X29mX2FfcHJvdmlkZXI=",
+    "RAY_AUTH_TOKEN": "ray_canary_of_a_provider_0123456789",
+}
+JOB_SECRETS = ("job_canary_in_a_body_0123456789", "job_canary_that_is_typed_0123456789")
 SHOWING = ("/api/users", "/api/tokens")  # where a new token is shown, this once
 
 
@@ -35,7 +41,7 @@ class Listener:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.heard: list[bytes] = []
-        self.secrets: list[str] = [*PASSWORDS, STRAY]
+        self.secrets: list[str] = [*PASSWORDS, STRAY, *PROVIDERS.values(), *JOB_SECRETS]
 
     def ask(self, method: str, path: str, token: str = "", body: Any = None, **headers: str) -> Answer:
         sent = {"Authorization": f"Bearer {token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
@@ -106,9 +112,52 @@ def gpuyard(server: Server, config: Path, *words: str, typed: str = "", **enviro
     return done.stdout + done.stderr
 
 
+def holders(server: Server, secret: str) -> set[bytes]:
+    """The names of this server's processes that have `secret` in their environment."""
+    found = set()
+    for pid in server.processes():
+        try:
+            if secret.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.add(Path(f"/proc/{pid}/comm").read_bytes().strip())
+        except OSError:
+            continue
+    return found
+
+
+def use_secrets(here: Listener, config: Path, file: Path, token: str) -> list[bytes]:
+    """Everything that is done with a job's secrets, well and badly; what the command line said."""
+    server, (first, second) = here.server, JOB_SECRETS
+    for path, body in (
+        ("/api/secrets/hf", {"value": first, "env": "HF_TOKEN"}),
+        ("/api/secrets/hf", {"value": first, "env": first + " "}),  # malformed in several ways
+        ("/api/secrets/hf", {"valeu": first}),
+        ("/api/secrets/hf", {"value": [first]}),
+        ("/api/secrets/hf", {"value": first * 600}),
+        ("/api/secrets/hf", {"value": first + "\0"}),
+        ("/api/secrets/no-name", {"value": first}),
+        ("/api/queue/submit", {"command": ["true"], "secrets": {"hf": first}}),
+    ):
+        here.ask("PUT" if "secrets/" in path else "POST", path, token, body)
+    said = [
+        gpuyard(server, config, "secrets", "set", "typed", "--token-file", str(file), typed=second + "\n"),
+        gpuyard(server, config, "secrets", "set", "no-name", "--token-file", str(file), typed=second + "\n"),
+        gpuyard(server, config, "secrets", "list", "--token-file", str(file), "--format", "json"),
+    ]
+    body = {"command": ["sleep", "600"], "num_processes": 0, "secrets": ["hf", "typed"]}
+    job = here.ask("POST", "/api/queue/submit", token, body).body["job_id"]
+    server.wait_phase(job)
+    assert holders(server, first) == holders(server, second) == {b"sleep"}, "the run alone has them"
+    for path in ("/api/secrets", f"/api/jobs/{job}", f"/api/jobs/{job}/events", "/api/queue", f"/api/jobs/{job}/logs"):
+        assert here.ask("GET", path, token).status == 200
+    here.ask("POST", f"/api/jobs/{job}/cancel", token)
+    server.wait(job, "cancelled")
+    here.ask("DELETE", "/api/secrets/typed", token)
+    return said
+
+
 def test_no_secret_is_found_anywhere(make_server: MakeServer, tmp_path: Path) -> None:
     # Somebody starts the server in a shell that holds a token of theirs: no run may inherit it.
-    server = make_server(GPUYARD_TOKEN=STRAY, GPUYARD_LOG_LEVEL="debug").start()
+    server = make_server(GPUYARD_TOKEN=STRAY, GPUYARD_LOG_LEVEL="debug", **PROVIDERS).start()
     here = Listener(server)
     first, second = PASSWORDS
     with command_lines() as lines:
@@ -161,6 +210,7 @@ def test_no_secret_is_found_anywhere(make_server: MakeServer, tmp_path: Path) ->
                 gpuyard(server, config, "login", typed=f"{STRAY} {STRAY}\n"),
             ]
             here.secrets.append((tmp_path / "saved").read_text().strip())
+            said += use_secrets(here, config, file, ann["token"])
             for path in ("/api/users", "/api/tokens?all_users=true", "/api/audit?limit=1000", "/api/audit?format=csv"):
                 assert here.ask("GET", path, root).status == 200
             for path in ("/metrics", "/openapi.json", "/api/system/status", "/api/users/me"):
@@ -168,6 +218,10 @@ def test_no_secret_is_found_anywhere(make_server: MakeServer, tmp_path: Path) ->
             here.ask("DELETE", f"/api/tokens/{made['id']}", ann["token"])
     assert len(here.secrets) >= 8 and len(set(here.secrets)) == len(here.secrets)
     kept = {file: file.read_bytes() for file in server.folder.rglob("*") if file.is_file()}
+    # Where a job's secret is kept: for this user alone, until it is deleted.
+    places = [file for file in kept if file.is_relative_to(server.data / "secrets")]
+    assert [file.name for file in places] == ["hf"] and all(file.stat().st_mode & 0o777 == 0o600 for file in places)
+    assert JOB_SECRETS[0].encode() in kept.pop(places[0])
     assert any(file.name == "jobs.db" for file in kept) and any(file.name == "server.log" for file in kept)
     for secret in map(str.encode, here.secrets):
         assert not [file for file, data in kept.items() if secret in data], secret

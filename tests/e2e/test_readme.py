@@ -59,7 +59,17 @@ def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.C
 def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert README.count("```bash") == len(COMMANDS)
     page = {"demo", "test", "server", "use", "limits", "cancel", "curl"}
-    assert set(COMMANDS) == page | {"people", "rules", "fleet", "enrol", "worker", "dispatch", "pull", "cloud"}
+    assert set(COMMANDS) == page | {
+        "people",
+        "rules",
+        "secrets",
+        "fleet",
+        "enrol",
+        "worker",
+        "dispatch",
+        "pull",
+        "cloud",
+    }
     assert all("\n" not in COMMANDS[name] for name in ("demo", "test")), "single lines"
 
 
@@ -105,6 +115,8 @@ def test_the_commands_to_use_it_work_in_the_order_of_the_page(make_server: MakeS
     assert "GpusBusy" in outputs["limits"] or "GPUs" in outputs["limits"]
     assert '"success":true' in outputs["curl"].replace(" ", "") and "queue_depth" in outputs["curl"]
     _all_ended(server)
+    done = bash(COMMANDS["secrets"], tmp_path, 60, **environ)
+    assert done.returncode == 0 and "HF_TOKEN" in done.stdout, (done.stdout, done.stderr)
 
 
 @pytest.mark.timeout(180)

@@ -126,6 +126,14 @@ from gpuyard.actors.model.commands.runs import (
     WantRun as WantRun,
     WantStop as WantStop,
 )
+from gpuyard.actors.model.commands.secrets import (
+    CheckSecrets as CheckSecrets,
+    DeleteSecret as DeleteSecret,
+    FetchSecrets as FetchSecrets,
+    ForgetSecrets as ForgetSecrets,
+    ListSecrets as ListSecrets,
+    SetSecret as SetSecret,
+)
 from gpuyard.actors.model.commands.store import (
     Commit as Commit,
     GetCommitTimes as GetCommitTimes,

@@ -12,7 +12,15 @@ from collections import Counter
 from collections.abc import Iterable
 
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import AllowKeys, ForgetRun, SendToPeer, WantedComplete, WantRun, WantStop
+from gpuyard.actors.model.commands import (
+    AllowKeys,
+    ForgetRun,
+    RunSpec,
+    SendToPeer,
+    WantedComplete,
+    WantRun,
+    WantStop,
+)
 from gpuyard.actors.model.events import PeerSaid
 from gpuyard.actors.model.fleet import keys, leases, sane, syncs
 from gpuyard.actors.model.fleet.admission import Verdict, clone_audit, judge
@@ -24,7 +32,7 @@ from gpuyard.actors.model.fleet.reports import Reports, tell_again, tell_end, te
 from gpuyard.actors.model.fleet.roster import Roster, has_left_for_good
 from gpuyard.actors.model.fleet.settings import FleetSettings
 from gpuyard.actors.model.fleet.states import WorkerEvent, WorkerState, step
-from gpuyard.actors.model.fleet.worker import Session, Wanted, Worker, has_ended
+from gpuyard.actors.model.fleet.worker import Session, Wanted, Worker, has_ended, order_of
 from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.wire import PROTOCOL, Heartbeat, Sync
 
@@ -369,6 +377,10 @@ class Fleet:
     def keys(self) -> AllowKeys:
         """The whole allow-list, for a gateway that has just started (KeysWanted). Changes are told by themselves."""
         return self._roster.allow_keys()
+
+    def order_of(self, user_id: str, fence: int) -> RunSpec:
+        """What the worker whose key is called so shall run as `fence`. Raises NotAllowed, Unavailable."""
+        return order_of(self._roster.speaker(user_id), fence, self.complete)
 
     def _owner(self, fence: int) -> str:
         worker = self._where.get(fence)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gpuyard.actors.model.attempt import Phase
-from gpuyard.actors.model.commands import WantRun
+from gpuyard.actors.model.commands import RunSpec, WantRun
+from gpuyard.actors.model.errors import NotAllowed, Unavailable
 from gpuyard.actors.model.fleet.record import WorkerRecord
 from gpuyard.actors.model.fleet.states import WorkerState
 from gpuyard.actors.model.wire import Heartbeat, Report
@@ -127,3 +128,14 @@ class Worker:
     @property
     def busy(self) -> bool:
         return any(want.live for want in self.wants.values())
+
+
+def order_of(worker: Worker | None, fence: int, complete: bool) -> RunSpec:
+    """What `worker` shall run as `fence`. Raises NotAllowed when nothing, Unavailable while not all is known that is
+    wanted (`complete` is False)."""
+    want = worker.wants.get(fence) if worker is not None else None
+    if want is not None and want.order is not None and want.live and want.stop_reason is None:
+        return want.order.run
+    if not complete:
+        raise Unavailable("the server is starting: try again shortly")
+    raise NotAllowed(f"run {fence} is not wanted of this worker")

@@ -66,5 +66,6 @@ from gpuyard.actors.model.views.queue import (
     Stats as Stats,
     WorkersStats as WorkersStats,
 )
+from gpuyard.actors.model.views.secrets import SecretValues as SecretValues, SecretView as SecretView
 from gpuyard.actors.model.views.store import DatabaseIdentity as DatabaseIdentity
 from gpuyard.actors.model.views.usage import UsageSums as UsageSums

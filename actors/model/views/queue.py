@@ -55,6 +55,7 @@ class Entry(View, frozen=True, kw_only=True, tag="Entry"):
     worker_name: str | None = None
     progress: str | None = None
     window: str | None = None
+    secrets: list[str] = []
 
 
 class QueuePage(View, frozen=True, kw_only=True):

@@ -15,12 +15,20 @@ import pytest
 
 from gpuyard.actors.model import commands as c, events as e, names
 from gpuyard.actors.model.commit import Snapshot
-from gpuyard.actors.model.errors import GpuyardError, InvalidInput, NotFound, StoreFailed, WrongState
+from gpuyard.actors.model.errors import (
+    GpuyardError,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    StoreFailed,
+    Unavailable,
+    WrongState,
+)
 from gpuyard.actors.model.fleet import FleetSettings, WorkerRecord
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.people import Level, Viewer
-from gpuyard.actors.model.views import TokenIssued, WorkerEnrolled, WorkerView
+from gpuyard.actors.model.views import SecretValues, TokenIssued, WorkerEnrolled, WorkerView
 from gpuyard.actors.model.wire import Heartbeat, Report
 from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.store import registers, tables
@@ -305,3 +313,33 @@ def test_the_store_says_which_database_it_is(scene: Scene) -> None:
     scene.cast.directory.ref(names.STORE).tell(c.LoadSnapshot(generation=1))
     loaded: Snapshot = eventually(lambda: scene.heard(names.SCHEDULER, e.SnapshotLoaded))[0].snapshot
     assert (identity.db_id, identity.db_epoch) == (loaded.db_id, loaded.db_epoch)
+
+
+def test_a_worker_gets_the_secrets_of_its_own_live_runs_and_of_no_others(scene: Scene) -> None:
+    asked: list[c.FetchSecrets] = []
+
+    def values(message: Message) -> SecretValues:
+        assert isinstance(message, c.FetchSecrets)
+        asked.append(message)
+        return SecretValues(env={"HF": "value"})
+
+    scene.cast.play(names.SECRETS, {c.FetchSecrets: values})
+    one, two = scene.add("one").worker, scene.add("two").worker
+    with pytest.raises(Unavailable):
+        scene.ask(c.FetchSecrets(fence=9, worker=f"{one.id}.1"))
+    run = c.RunSpec(fence=9, job_id="job", attempt=1, argv=("true",), secrets=("hf",), owner=7)
+    scene.tell(c.WantRun(run=run, host=one.id, lease_seconds=60.0))
+    scene.tell(c.WantedComplete(fences=(9,)))
+    # What it says of itself counts for nothing: its run's own order does.
+    claimed = c.FetchSecrets(fence=9, owner=1, names=("of_the_admin",), worker=f"{one.id}.1")
+    assert scene.ask(claimed).env == {"HF": "value"}
+    assert [(m.owner, m.names) for m in asked] == [(7, ("hf",))]
+    for stranger in (f"{two.id}.1", "", "nobody"):
+        with pytest.raises(NotAllowed):
+            scene.ask(c.FetchSecrets(fence=9, worker=stranger))
+    with pytest.raises(NotAllowed):
+        scene.ask(c.FetchSecrets(fence=10, worker=f"{one.id}.1"))
+    scene.tell(c.WantStop(fence=9, host=one.id, reason="cancelled"))
+    with pytest.raises(NotAllowed):
+        scene.ask(claimed)
+    assert len(asked) == 1

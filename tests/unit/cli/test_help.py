@@ -15,7 +15,8 @@ from gpuyard.cli.registry import ROOT
 # The verbs of CONTRACT "Command line" that this release has.
 VERBS = """
 users/list users/add users/set-level users/edit users/disable users/enable users/set-password users/rescue users/remove
-teams/list teams/add teams/rename teams/remove tokens/list tokens/create tokens/revoke login logout whoami audit
+teams/list teams/add teams/rename teams/remove tokens/list tokens/create tokens/revoke
+secrets/set secrets/list secrets/delete login logout whoami audit
 server worker demo run gpus usage status top doctor version completion config/show db/check db/backup db/restore
 db/import-simpletuner
 jobs/submit jobs/list jobs/get jobs/status jobs/why jobs/logs jobs/events jobs/wait jobs/cancel jobs/retry jobs/hold

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gpuyard.actors.model import names
+from gpuyard.actors.model.commands import FetchSecrets
+from gpuyard.actors.model.errors import Unsupported
+from gpuyard.actors.model.events import KeysWanted, PeerSaid
 from gpuyard.actors.model.message import Ping
+from gpuyard.actors.model.views import SecretValues
 from gpuyard.transport.bulk import Bulk, BulkUplink
 from gpuyard.transport.endpoint import Endpoint
 from gpuyard.transport.gateway import Gateway
@@ -13,6 +17,8 @@ from gpuyard.transport.peer_ref import PeerRef
 from gpuyard.transport.uplink import Uplink
 from tests.hosts import ServerHost, WorkerHost, beat, server_host, worker_host
 from tests.support import eventually
+
+REGISTRY = {PeerSaid: None, KeysWanted: None}
 
 
 def accepted(server: ServerHost, worker: WorkerHost, n: int = 1) -> None:
@@ -74,3 +80,23 @@ def test_after_any_restart_they_find_each_other_again(who: str) -> None:
                 eventually(lambda: len(worker.links()) > links)
                 accepted(server, worker, 2)
         eventually(lambda: reached(server, worker), timeout=30)
+
+
+def test_who_asks_for_secrets_is_who_its_key_says() -> None:
+    with server_host() as server, worker_host(server.enrol("w1")) as worker:
+        server.cast.play(names.WORKERS, {**REGISTRY, FetchSecrets: SecretValues(env={"HF": "value"})})
+        accepted(server, worker)
+        ref = PeerRef(worker.cast.directory.ref(names.BULK), names.WORKERS, timeout=5)
+        lie = FetchSecrets(fence=9, worker="w2")
+        found = eventually(lambda: reply.result() if (reply := ref.ask(lie)).exception(10) is None else None)
+        assert found == SecretValues(env={"HF": "value"})
+        assert {m.worker for m in server.cast.heard[names.WORKERS] if isinstance(m, FetchSecrets)} == {"w1"}
+
+
+def test_on_the_control_socket_nobody_asks_for_secrets() -> None:
+    with server_host() as server, worker_host(server.enrol("w1")) as worker:
+        server.cast.play(names.WORKERS, {**REGISTRY, FetchSecrets: SecretValues(env={})})
+        worker.wait_up()
+        ref = PeerRef(worker.cast.directory.ref(names.UPLINK), names.WORKERS, timeout=5)
+        assert isinstance(ref.ask(FetchSecrets(fence=9)).exception(10), Unsupported)
+        assert not [m for m in server.cast.heard[names.WORKERS] if isinstance(m, FetchSecrets)]
