@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.model import (
-    ask,
-    cancel,
     change,
     commands as c,
     events as e,
-    host_news,
     idle,
     names,
-    pauses,
     policy,
     reviews,
     runs,
@@ -43,13 +38,13 @@ from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.reasons import Reason, ReasonCode
 from gpuyard.actors.model.views import JobAccepted, JobsDeleted, Stats
 from gpuyard.actors.model.yard import LEASE_SECONDS, Yard
+from gpuyard.actors.scheduling.decisions import COMMANDS, QUESTIONS, REPORTS, Answer, Decision
+from gpuyard.actors.scheduling.effects import Effect, Effects, TellNews, starts_first
 
 log = logging.getLogger("gpuyard.scheduler")
 
 TICK_SECONDS = 5.0
 LAZY_SECONDS = 0.02
-# News is told a little later, together: who looks does not see it, and the next start has the processor to itself.
-NEWS_SECONDS = 0.01
 REFUSALS_ALLOWED = 5
 # How many questions may wait for the snapshot after a failure.
 QUESTIONS_KEPT = 1_000
@@ -60,23 +55,8 @@ class FlushLazy(Message, frozen=True, kw_only=True):
     """Rows that waited for company go to the store alone. From: the Scheduler's own timer. Repeat: harmless."""
 
 
-class TellNews(Message, frozen=True, kw_only=True):
-    """What happened a moment ago is published. From: the Scheduler's own timer. Repeat: harmless."""
-
-
 class WakeUp(Message, frozen=True, kw_only=True):
     """A time rule (not_before, back-off) is due. From: the Scheduler's own timer. Repeat: harmless."""
-
-
-class Waiting(NamedTuple):
-    """What is done once commit `number` is durable. `finish` makes the answer from the store's results."""
-
-    number: int
-    tells: list[tuple[str, Message]]
-    reply: Reply | None
-    answer: Any
-    finish: Callable[[Deleted, Outbox], Any] | None
-    events: list[EventRow]
 
 
 def _log_no_gpus(yard: Yard, job: Job, reasons: list[Reason]) -> None:
@@ -91,11 +71,6 @@ def _new_job_id() -> str:
     return job_id_from(os.urandom(8))
 
 
-def _not_a_start(tell: tuple[str, Message]) -> bool:
-    """Starts first: what else leaves with them must not stand between two jobs."""
-    return not isinstance(tell[1], c.WantRun)
-
-
 class Scheduler(Actor):
     """`default_limits` are in force until somebody changes one; `lease_seconds` is the lease of a job on a worker that
     names none."""
@@ -107,16 +82,15 @@ class Scheduler(Actor):
         self._yard: Yard | None = None
         self._generation = int(self.clock.monotonic() * 1_000_000)
         self._number = 0
-        self._waiting: deque[Waiting] = deque()
+        self._effects = Effects(context, self._in, self._revision)
         self._lazy: list[Row] = []
-        self._news: list[EventRow] = []  # durable, and not yet published
         self._facts: e.GpuFacts | None = None
         self._providers: e.ProviderFacts | None = None
-        self._early: list[tuple[Any, Callable[[Yard, Any, Now, Outbox], None]]] = []
+        self._early: list[tuple[Any, Decision]] = []
         self._adopted = False
         self._ready = False
         self._writable = False
-        self._asked: list[tuple[Any, Callable[[Yard, Any, Now], Any], Reply | None]] = []
+        self._asked: list[tuple[Any, Answer, Reply | None]] = []
         self._wake_at = float("inf")
         self._refusals = 0
         self._trouble = ""  # Why the last commit could not be written; empty once one was.
@@ -126,12 +100,13 @@ class Scheduler(Actor):
         self.inbox.after(TICK_SECONDS, Tick())
 
     def stopped(self) -> None:
-        """Whoever waits for an answer is told at once that none will come, and news goes out before that."""
-        if self._news:
-            self._tell_news()
-        for reply in [one.reply for one in self._waiting] + [reply for _, _, reply in self._asked]:
+        """Whoever waits for an answer is told at once that none will come; news goes out before that."""
+        self._effects.tell_news()
+        restarting = Unavailable("the scheduler is restarting: try again shortly")
+        self._effects.void(restarting)
+        for _, _, reply in self._asked:
             if reply is not None and not reply.done():
-                reply.set_exception(Unavailable("the scheduler is restarting: try again shortly"))
+                reply.set_exception(restarting)
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
@@ -151,100 +126,30 @@ class Scheduler(Actor):
             case e.ProviderFacts():
                 self._providers = message
                 return self._decide(message, self._learn_providers)
-            case e.WorkerFacts():
-                return self._report(message, host_news.workers_changed)
             case Tick():
                 return self._on_tick()
             case TellNews():
-                return self._tell_news()
+                return self._effects.tell_news()
             case FlushLazy():
                 return self._flush()
             case WakeUp():
                 return self._on_wake_up()
-            case e.AttemptAccepted():
-                return self._report(message, runs.accepted)
-            case e.AttemptProgress():
-                return self._report(message, runs.progressed)
-            case e.AttemptStarted():
-                return self._report(message, runs.started)
-            case e.AttemptExited():
-                return self._report(message, runs.exited)
-            case e.GpuEmptied():
-                return self._report(message, runs.emptied)
-            case e.GpusLooked():
-                return self._report(message, runs.looked)
-            case e.ForeignSeen():
-                return self._report(message, runs.foreign_seen)
-            case e.OrphanSeen():
-                return self._report(message, runs.orphan_seen)
-            case c.WantAgain():
-                return self._report(message, runs.want_again)
-            case _:
-                return self._on_request(message, reply)
-
-    def _on_request(self, message: Message, reply: Reply | None) -> Any:
-        """What the edges ask."""
-        match message:
-            case c.SubmitJob():
-                return self._command(message, submit.submit_one, reply)
-            case c.SubmitJobs():
-                return self._command(message, submit.submit_many, reply)
-            case c.RecallKey():
-                return self._question(message, submit.recall, reply)
-            case c.CancelJob():
-                return self._command(message, cancel.cancel_one, reply)
-            case c.CancelJobs():
-                return self._command(message, cancel.cancel_many, reply)
-            case c.SetPriority():
-                return self._command(message, change.set_priority, reply)
-            case c.HoldJob():
-                return self._command(message, change.hold, reply)
-            case c.ReleaseJob():
-                return self._command(message, change.release, reply)
-            case c.ApproveJob():
-                return self._command(message, reviews.approve, reply)
-            case c.RejectJob():
-                return self._command(message, reviews.reject, reply)
-            case c.AddRule():
-                return self._command(message, reviews.add_rule, reply)
-            case c.ChangeRule():
-                return self._command(message, reviews.change_rule, reply)
-            case c.RemoveRule():
-                return self._command(message, reviews.remove_rule, reply)
-            case c.GetRules():
-                return self._question(message, reviews.rules, reply)
-            case c.TryRule():
-                return self._question(message, reviews.try_rule, reply)
-            case c.SetLimits():
-                return self._command(message, change.set_limits, reply)
-            case c.PauseQueue():
-                return self._command(message, pauses.pause, reply)
-            case c.ResumeQueue():
-                return self._command(message, pauses.resume, reply)
-            case c.ProcessQueue():
-                return self._command(message, change.process, reply)
             case c.DeleteJob():
                 return self._delete(message, reply)
             case c.CleanUp():
                 return self._clean_up(message, reply, [])
-            case c.GetQueue():
-                return self._question(message, ask.queue, reply)
-            case c.GetLive():
-                return self._question(message, ask.live, reply)
-            case c.GetLiveUsage():
-                return self._question(message, ask.live_usage, reply)
-            case c.GetStats():
-                return self._question(message, ask.stats, reply)
-            case c.GetMyQueue():
-                return self._question(message, ask.my_queue, reply)
-            case c.GetPosition():
-                return self._question(message, ask.position, reply)
-            case c.GetLimits():
-                return self._question(message, lambda yard, _message, _now: yard.limits, reply)
-            case c.GetGpus():
-                return self._question(message, lambda yard, _message, _now: ask.gpus(yard), reply)
             case _:
-                return self.unsupported(message)
+                return self._by_the_core(message, reply)
+
+    def _by_the_core(self, message: Message, reply: Reply | None) -> Any:
+        """All else is decided or answered by one function of the core."""
+        if (report := REPORTS.get(type(message))) is not None:
+            return self._report(message, report)
+        if (command := COMMANDS.get(type(message))) is not None:
+            return self._command(message, command, reply)
+        if (question := QUESTIONS.get(type(message))) is not None:
+            return self._question(message, question, reply)
+        return self.unsupported(message)
 
     # --- boot and rebuild --------------------------------------------------------------------------------------
 
@@ -255,10 +160,7 @@ class Scheduler(Actor):
         self._early.clear()
         self._generation += 1
         self._number = 0
-        waiting, self._waiting = self._waiting, deque()
-        for one in waiting:
-            if one.reply is not None and not one.reply.done():
-                one.reply.set_exception(StoreFailed(self._trouble or UNWRITTEN))
+        self._effects.void(StoreFailed(self._trouble or UNWRITTEN))
         self.context.ref(names.STORE).tell(c.LoadSnapshot(generation=self._generation))
 
     def _on_snapshot(self, event: e.SnapshotLoaded) -> None:
@@ -271,7 +173,7 @@ class Scheduler(Actor):
         if event.writable:
             out = Outbox(event.cause)
             runs.want_all(self._yard, out)
-            self._send(out.tells)
+            self._effects.send(out.tells)
             self.context.ref(names.GPUS).tell(c.WatchGpus())
             self.context.ref(names.WORKERS).tell(c.WatchWorkers())
         self._begin()
@@ -309,7 +211,7 @@ class Scheduler(Actor):
 
     # --- decisions ---------------------------------------------------------------------------------------------
 
-    def _command(self, message: Any, decide: Callable[[Yard, Any, Now, Outbox], Any], reply: Reply | None) -> Any:
+    def _command(self, message: Any, decide: Decision, reply: Reply | None) -> Any:
         """A command of an edge: answered when durable; its errors change nothing."""
         yard = self._ready_yard()
         out = Outbox(message.cause)
@@ -320,7 +222,7 @@ class Scheduler(Actor):
                 _log_no_gpus(yard, yard.jobs[accepted.job_id], accepted.reasons)
         return LATER
 
-    def _report(self, message: Any, decide: Callable[[Yard, Any, Now, Outbox], None]) -> None:
+    def _report(self, message: Any, decide: Decision) -> None:
         """A fact told by another actor; before the first pass it waits for it."""
         if not self._ready:
             # While the database cannot be written nothing waits: all of it is told again after the next snapshot.
@@ -366,7 +268,7 @@ class Scheduler(Actor):
         self._emit(out, reply, None, go_on)
         return LATER
 
-    def _question(self, message: Any, answer: Callable[[Yard, Any, Now], Any], reply: Reply | None) -> Any:
+    def _question(self, message: Any, answer: Answer, reply: Reply | None) -> Any:
         """Answered from memory, behind the commits that are under way; behind the snapshot after a failure."""
         if self._yard is None and self._trouble and len(self._asked) < QUESTIONS_KEPT:
             self._asked.append((message, answer, reply))
@@ -375,9 +277,9 @@ class Scheduler(Actor):
         value = answer(yard, message, self._now())
         if not self._writable and isinstance(value, Stats):
             value = msgspec.structs.replace(value, store_error=self._trouble)
-        if not self._waiting:
+        if not self._effects.waiting:
             return value
-        self._waiting.append(Waiting(self._waiting[-1].number, [], reply, value, None, []))
+        self._effects.add_behind_all(Effect(0, [], reply, value, None, []))
         return LATER
 
     def _answer_those_who_asked(self) -> None:
@@ -433,65 +335,35 @@ class Scheduler(Actor):
             self.inbox.after(LAZY_SECONDS, FlushLazy())
         self._lazy += out.lazy
         if out.rows:
-            self._commit(out, Waiting(0, [], reply, answer, finish, []))
+            self._commit(out, Effect(0, [], reply, answer, finish, []))
         else:
-            effects = Waiting(self._number, out.tells, reply, answer, None, [])
-            if self._waiting:
-                self._waiting.append(effects)
-            else:
-                self._perform(effects, ())
+            self._effects.add_behind_all(Effect(self._number, out.tells, reply, answer, None, []))
         if self._yard is not None:
             idle.note(self._yard, self._now())
         self._set_timer()
 
-    def _commit(self, out: Outbox, effects: Waiting) -> None:
+    def _commit(self, out: Outbox, effect: Effect) -> None:
         assert self._yard is not None
         self._number += 1
         self._yard.revision += 1
         rows = self._lazy + out.rows
         self._lazy = []
         events = [row for row in rows if isinstance(row, EventRow)]
-        self._waiting.append(effects._replace(number=self._number, events=events))
-        told = tuple(sorted(out.tells, key=_not_a_start))
+        self._effects.add(effect._replace(number=self._number, events=events))
+        told = starts_first(out.tells)
         commit = c.Commit(generation=self._generation, number=self._number, rows=tuple(rows), effects=told)
         self.context.ref(names.STORE).tell(commit)
 
     def _flush(self) -> None:
         if self._lazy and self._yard is not None:
-            self._commit(Outbox(), Waiting(0, [], None, None, None, []))
+            self._commit(Outbox(), Effect(0, [], None, None, None, []))
 
     def _on_committed(self, event: e.Committed) -> None:
         if event.generation != self._generation:
             return
         self._trouble = ""
         self._refusals = 0
-        while self._waiting and self._waiting[0].number <= event.number:
-            effects = self._waiting.popleft()
-            self._perform(effects, event.results.get(effects.number, ()))
-
-    def _perform(self, effects: Waiting, results: tuple[Deleted, ...]) -> None:
-        self._send(effects.tells)
-        if effects.events and not self._news:
-            self.inbox.after(NEWS_SECONDS, TellNews())
-        self._news += effects.events
-        if effects.reply is None or effects.reply.done():
-            return
-        try:
-            answer = effects.answer
-            if effects.finish is not None:
-                after = Outbox()
-                answer = effects.finish(results[0], after)
-                self._send(after.tells)
-        except GpuyardError as error:
-            effects.reply.set_exception(error)
-        else:
-            if answer is not LATER:
-                effects.reply.set_result(answer)
-
-    def _tell_news(self) -> None:
-        news, self._news = self._news, []
-        revision = self._yard.revision if self._yard is not None else 0
-        self.context.ref(names.LINK).tell(c.Publish(events=tuple(news), revision=revision))
+        self._effects.committed(event.number, event.results)
 
     def _on_commit_failed(self, event: e.CommitFailed) -> None:
         if event.generation != self._generation:
@@ -503,10 +375,6 @@ class Scheduler(Actor):
             raise RuntimeError(f"the store refused {self._refusals} commits in a row: {event.error}")
         self._trouble = event.detail or UNWRITTEN
         self._rebuild()
-
-    def _send(self, tells: list[tuple[str, Message]]) -> None:
-        for to, message in tells:
-            self.context.ref(to).tell(message)
 
     def _set_timer(self) -> None:
         wake_at = self._yard.timers.next if self._yard is not None else None
@@ -520,6 +388,12 @@ class Scheduler(Actor):
                 raise StoreFailed(self._trouble)
             raise Unavailable("the scheduler is starting: try again shortly")
         return self._yard
+
+    def _in(self, seconds: float, message: Message) -> None:
+        self.inbox.after(seconds, message)
+
+    def _revision(self) -> int:
+        return self._yard.revision if self._yard is not None else 0
 
     def _now(self) -> Now:
         return Now(self.clock.now(), self.clock.monotonic())

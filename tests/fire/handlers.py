@@ -1,7 +1,7 @@
 """Which handlers there are, found in the code, and one fault that one of them meets once.
 
-A handler is a class named in a `case` of a `match message` of an actor; those of the wiring are looked through, so a
-new actor or a new case is covered by itself.
+A handler is a class named in a `case` of a `match message` of an actor, or a key of a table that is asked for
+`type(message)`; the actors of the wiring are looked through, so a new actor or a new case is covered by itself.
 """
 
 from __future__ import annotations
@@ -56,10 +56,12 @@ def of(children: list[Child]) -> list[Handler]:
 def _cases(actor: type[Actor]) -> Iterator[type[Message]]:
     module = vars(sys.modules[actor.__module__])
     tree = ast.parse(textwrap.dedent(inspect.getsource(actor)))
-    for match in ast.walk(tree):
-        if not (isinstance(match, ast.Match) and ast.unparse(match.subject) == "message"):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node).endswith(".get(type(message))"):
+            yield from module[ast.unparse(node).split(".")[0]]
+        if not (isinstance(node, ast.Match) and ast.unparse(node.subject) == "message"):
             continue
-        for pattern in ast.walk(match):
+        for pattern in ast.walk(node):
             if isinstance(pattern, ast.MatchClass):
                 found = eval(ast.unparse(pattern.cls), module)
                 if issubclass(found, Message):
