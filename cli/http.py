@@ -11,10 +11,13 @@ import json
 import os
 import socket
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from gpuyard.cli.exits import ExitCode, Failure
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 CONNECT_SECONDS: Final = 5.0
@@ -37,8 +40,8 @@ Query = dict[str, Any]
 class Unreachable(Failure):
     """No answer: nothing listens there, the name is unknown, the connection broke or the time was up."""
 
-    def __init__(self, url: str, why: str) -> None:
-        do = "start it with `gpuyard server`, or name another one: --server URL (GPUYARD_SERVER)"
+    def __init__(self, url: str, why: str, do: str = "") -> None:
+        do = do or "start it with `gpuyard server`, or name another one: --server URL (GPUYARD_SERVER)"
         super().__init__(f"cannot reach the server at {url}", why, do, ExitCode.UNREACHABLE)
 
 
@@ -59,10 +62,15 @@ class ApiError(Failure):
 
 
 class Client:
-    """Asks one server. `token` goes into a header, never into a URL or a message."""
+    """Asks one server. `token` goes into a header, never into a URL or a message, and nowhere unencrypted but on this
+    machine. `cacert` is a PEM file of those who may vouch for the server's certificate instead of the system's."""
 
-    def __init__(self, server: str | None = None, token: str | None = None, timeout: float = 30.0) -> None:
-        self._token = token
+    def __init__(
+        self, server: str | None = None, token: str | None = None, timeout: float = 30.0, cacert: str | None = None
+    ) -> None:
+        self._token: str | None = None
+        self._cacert = cacert or os.environ.get("GPUYARD_CACERT") or None
+        self._tls: ssl.SSLContext | None = None
         self.url = (server or os.environ.get("GPUYARD_SERVER") or DEFAULT_SERVER).rstrip("/")
         self.timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
@@ -75,19 +83,28 @@ class Client:
             raise _bad_url(self.url, "it must look like http://HOST:PORT")
         if self._parts.username or self._parts.password:
             raise _bad_url("(hidden)", "a password does not belong into a URL; use --token-file or GPUYARD_TOKEN")
+        self.use(token)
 
     def use(self, token: str | None) -> None:
-        """Ask with this token from now on."""
+        """Ask with this token from now on. Raises Failure where others could read it on its way."""
+        if token and not self.is_secret:
+            raise Failure(
+                f"the token is not sent to {self.url}",
+                "it would travel unencrypted: whoever is in between could read it, and come in with it",
+                "use the server's https:// address; one without TLS is reached through an SSH tunnel",
+                ExitCode.USAGE,
+            )
         self._token = token
 
     def twin(self, timeout: float | None = None) -> Client:
         """Another client of the same server, with a connection of its own."""
-        return Client(self.url, self._token, self.timeout if timeout is None else timeout)
+        return Client(self.url, self._token, self.timeout if timeout is None else timeout, self._cacert)
 
     @property
     def is_loopback(self) -> bool:
         host = self._parts.hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
+        # Not by its beginning: 127.evil.example is a name, and anybody's.
+        return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())
 
     @property
     def is_secret(self) -> bool:
@@ -140,7 +157,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if not left:
-                    raise Unreachable(self.url, broken(error, self.timeout)) from error
+                    raise Unreachable(self.url, broken(error, self.timeout), self._perhaps_tls(error)) from error
                 time.sleep(0.1 * 2 ** (TRIES - left))
                 continue
             if status in (429, 503) and left:
@@ -169,12 +186,21 @@ class Client:
 
     def connect(self, timeout: float) -> http.client.HTTPConnection:
         """A fresh open connection whose reads wait at most `timeout` seconds. Raises Unreachable."""
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname or "", self._port, timeout=min(CONNECT_SECONDS, timeout))
+        host, patience = self._parts.hostname or "", min(CONNECT_SECONDS, timeout)
+        connection: http.client.HTTPConnection
+        if self._parts.scheme == "https":
+            from gpuyard.cli import trust
+
+            self._tls = self._tls or trust.context(self._cacert)
+            connection = http.client.HTTPSConnection(host, self._port, timeout=patience, context=self._tls)
+        else:
+            connection = http.client.HTTPConnection(host, self._port, timeout=patience)
         try:
             connection.connect()
         except OSError as error:
             connection.close()
+            if self._tls is not None:
+                raise Unreachable(self.url, *trust.in_words(error, CONNECT_SECONDS)) from error
             raise Unreachable(self.url, broken(error, CONNECT_SECONDS)) from error
         assert connection.sock is not None
         connection.sock.settimeout(timeout)
@@ -191,6 +217,11 @@ class Client:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _perhaps_tls(self, error: Exception) -> str:
+        """What helps where a server that speaks TLS was asked without it: it hangs up, or answers what is not HTTP."""
+        timed_out = isinstance(error, TimeoutError)
+        return "" if self._parts.scheme == "https" or timed_out else "if it speaks TLS, use its https:// address"
 
     def _exchange(
         self, method: str, target: str, headers: dict[str, str], data: bytes | None

@@ -58,6 +58,12 @@ SHARED: dict[str, Callable[[F], F]] = {
         metavar="FILE",
         help="Read the token from FILE.  [or the token itself in GPUYARD_TOKEN, or `gpuyard login`]",
     ),
+    "cacert": click.option(
+        "--cacert",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Who may vouch for an https server (PEM) instead of the system's authorities.  [GPUYARD_CACERT]",
+    ),
     "format": click.option(
         "--format",
         "format",
@@ -100,17 +106,17 @@ SPAN = Span()
 
 
 def client_options(verb: F) -> F:
-    """`--server --token-file`; the verb gets them as one `client`."""
+    """`--server --token-file --cacert`; the verb gets them as one `client`."""
 
     @functools.wraps(verb)
-    def wrapped(*args: Any, server: str | None, token_file: str | None, **more: Any) -> Any:
-        client = make_client(server, token_file)
+    def wrapped(*args: Any, server: str | None, token_file: str | None, cacert: str | None, **more: Any) -> Any:
+        client = make_client(server, token_file, cacert)
         try:
             return verb(*args, client=client, **more)
         finally:
             client.close()
 
-    for name in ("token_file", "server"):
+    for name in ("cacert", "token_file", "server"):
         wrapped = SHARED[name](wrapped)
     return wrapped  # type: ignore[return-value]
 
@@ -129,23 +135,19 @@ def output_options(verb: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-def make_client(server: str | None, token_file: str | None, timeout: float = 30.0) -> Client:
+def make_client(server: str | None, token_file: str | None, cacert: str | None = None, timeout: float = 30.0) -> Client:
     """The client for these options and the environment. Raises Failure."""
     from gpuyard.cli.credentials import token_for
     from gpuyard.cli.exits import ExitCode, Failure
     from gpuyard.cli.http import Client
-    from gpuyard.cli.terminal import say
 
     token = read_token(token_file) if token_file else os.environ.get("GPUYARD_TOKEN") or None
     if token and not is_token(token):
         source = f"the token in {token_file}" if token_file else "GPUYARD_TOKEN"
         raise Failure(f"{source} is not a token", "it has blanks or characters that no token has", "", ExitCode.USAGE)
-    client = Client(server, token, timeout)
+    client = Client(server, token, timeout, cacert)
     if token is None:
-        token = token_for(client.url)
-        client.use(token)
-    if token and not client.is_secret:
-        say(f"gpuyard: warning: the token travels unencrypted to {client.url}; use an https:// address")
+        client.use(token_for(client.url))
     return client
 
 

@@ -11,7 +11,6 @@ import click
 from gpuyard.cli import terminal
 from gpuyard.cli.doctor.finding import Finding, Level, failure
 from gpuyard.cli.exits import ExitCode
-from gpuyard.cli.http import Client
 from gpuyard.cli.options import SHARED, make_client, output_options
 from gpuyard.cli.output import Output, emit_list, field_table
 from gpuyard.cli.text import amount, clean
@@ -35,9 +34,16 @@ SIGNS = {
 @output_options
 @SHARED["server"]
 @SHARED["token_file"]
+@SHARED["cacert"]
 @click.pass_context
 def doctor(
-    ctx: click.Context, /, data_dir: Path | None, out: Output, server: str | None, token_file: str | None
+    ctx: click.Context,
+    /,
+    data_dir: Path | None,
+    out: Output,
+    server: str | None,
+    token_file: str | None,
+    cacert: str | None,
 ) -> None:
     """Look at Python, kernel, clock, limits, data folder, database, runs, GPUs and the server; say what to do.
 
@@ -46,7 +52,7 @@ def doctor(
 
     The exit code is 1 when something does not work, 0 with warnings.
     """
-    findings = list(examine(data_dir, server, token_file))
+    findings = list(examine(data_dir, server, token_file, cacert))
     counts = {level: sum(finding.level is level for finding in findings) for level in Level}
     if out.is_table:
         show(findings)
@@ -58,11 +64,13 @@ def doctor(
     ctx.exit(ExitCode.REFUSED if counts[Level.FAILURE] else ExitCode.OK)
 
 
-def examine(data_dir: Path | None, url: str | None, token_file: str | None) -> Iterator[Finding]:
+def examine(
+    data_dir: Path | None, url: str | None, token_file: str | None, cacert: str | None = None
+) -> Iterator[Finding]:
     """All findings; the checks of the server's own folder need what the server needs, and are loaded only here."""
     from gpuyard.cli import settings as server_settings
     from gpuyard.cli.commands.db import DATABASE
-    from gpuyard.cli.doctor import data, live, machine, runs
+    from gpuyard.cli.doctor import data, live, machine, network, runs
 
     yield from machine.python()
     yield from machine.kernel()
@@ -83,13 +91,10 @@ def examine(data_dir: Path | None, url: str | None, token_file: str | None) -> I
     yield from runs.check(settings.data_dir, settings.data_dir / DATABASE, served)
     judge = runs.on_gpus(settings.data_dir / DATABASE)
     yield from data.gpus(settings.data_dir, settings.simulate_gpus, judge, served=bool(running))
+    yield from network.reach(running if served else {}, settings)
     wanted = url or os.environ.get("GPUYARD_SERVER") or running.get("url")
-    with _client(wanted, token_file) as client:
+    with make_client(wanted, token_file, cacert, timeout=10.0) as client:
         yield from live.server(client)
-
-
-def _client(url: str | None, token_file: str | None) -> Client:
-    return make_client(url, token_file, timeout=10.0)
 
 
 def show(findings: list[Finding]) -> None:

@@ -21,7 +21,8 @@ ME = "/api/users/me"
 @click.command()
 @SHARED["server"]
 @SHARED["token_file"]
-def login(server: str | None, token_file: str | None) -> None:
+@SHARED["cacert"]
+def login(server: str | None, token_file: str | None, cacert: str | None) -> None:
     """Keep a token for this server, so that no verb needs --token-file.
 
     It is asked for, or read from --token-file or a pipe; checked; and kept in your configuration folder for you alone.
@@ -34,7 +35,7 @@ def login(server: str | None, token_file: str | None) -> None:
         raise Failure(
             "that is not a token", "it is empty, or has blanks or characters that no token has", "", ExitCode.USAGE
         )
-    client = make_client(server, None)
+    client = make_client(server, None, cacert)
     try:
         client.use(token)
         me = client.get(ME, what=f"you are not logged in to {client.url}")

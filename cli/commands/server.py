@@ -120,7 +120,7 @@ def _serve(settings: Any, stance: Posture) -> int:
         supervisor.boot()
         # What was loaded stays: the collector need not walk over it again and again.
         gc.freeze()
-        _write_address(address, url)
+        _write_address(address, url, network=stance.network, ssl_cert=str(settings.ssl_cert or ""))
         log.info("serving %s with data in %s and configs in %s", url, settings.data_dir, settings.configs)
         if stance.network:
             log.info("reachable from other machines as %s: everybody needs a token", ", ".join(stance.names) or url)
@@ -151,10 +151,10 @@ def _refused(error: OSError) -> Failure:
     return Failure("the server was not started", why, do if error.errno in disk else "", exit_code=ExitCode.REFUSED)
 
 
-def _write_address(path: Path, url: str) -> None:
-    """For scripts and for port 0: where this server is."""
+def _write_address(path: Path, url: str, **more: Any) -> None:
+    """For scripts and for port 0: where this server is; and for the doctor, who can reach it."""
     import json
 
     draft = path.with_suffix(".new")
-    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid(), **more}) + "\n")
     draft.replace(path)

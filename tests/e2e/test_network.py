@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -237,3 +240,34 @@ def test_rates_are_those_of_the_sender_not_of_the_proxy(proxied: Server) -> None
     statuses = [guess("198.51.100.7") for _ in range(14)]
     assert 429 in statuses
     assert guess("198.51.100.8") == 401, "another one behind the same proxy is not held up"
+
+
+def test_the_command_line_of_another_machine(network: Server, tmp_path: Path) -> None:
+    """Log in with the certificate at hand, work, and let the doctor look."""
+    token = tmp_path / "root.token"
+    token.write_text(network.token)
+    token.chmod(0o600)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GPUYARD_")}
+    environ |= {"GPUYARD_CONFIG_FILE": "/nonexistent", "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    environ |= {"GPUYARD_SERVER": network.url}
+
+    def gpuyard(*words: str, code: int = 0, **more: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "gpuyard", *words],
+            capture_output=True,
+            text=True,
+            env=environ | more,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    assert "--cacert" in gpuyard("login", "--token-file", str(token), code=3)
+    believed = str(network.cacert)
+    gpuyard("login", "--token-file", str(token), "--cacert", believed)
+    assert "root (1)" in gpuyard("whoami", "--cacert", believed)
+    assert "hello over TLS" in gpuyard("run", "--gpus", "0", "--", "echo", "hello over TLS", GPUYARD_CACERT=believed)
+    assert "speaks TLS" in gpuyard("jobs", "list", code=3, GPUYARD_SERVER=network.url.replace("https", "http"))
+    said = gpuyard("doctor", "--data-dir", str(network.data), "--cacert", believed)
+    assert "is ready" in said and "reachable from other machines, with TLS" in said

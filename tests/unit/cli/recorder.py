@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,9 +36,11 @@ Script = Answer | Callable[[Asked], Answer]
 
 
 class Recorder:
-    """`on("GET", "/api/jobs", Answer(…), …)` scripts a route: its answers in turn, the last one again and again."""
+    """`on("GET", "/api/jobs", Answer(…), …)` scripts a route: its answers in turn, the last one again and again.
 
-    def __init__(self) -> None:
+    With `tls` it speaks that."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self._scripts: dict[tuple[str, str], list[Script]] = {}
         self._lock = threading.Lock()
@@ -61,7 +64,9 @@ class Recorder:
         self._server = Quiet(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 

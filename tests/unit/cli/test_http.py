@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gpuyard.cli import credentials
 from gpuyard.cli.exits import ExitCode, Failure
 from gpuyard.cli.http import ApiError, Client, Unreachable
 from gpuyard.cli.options import make_client
@@ -115,15 +116,35 @@ def test_a_token_file_that_others_may_read_is_warned_of(
     assert "s3cret" not in told
 
 
-def test_a_token_over_plain_http_to_another_host_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_token_is_never_sent_unencrypted_to_another_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Wherever it comes from: the environment, a file, or an earlier log-in."""
+    url = "http://192.0.2.1:8000"
+    make_client(url, None)
+    token = tmp_path / "token"
+    token.write_text("s3cret")
+    token.chmod(0o600)
+    with pytest.raises(Failure, match="not sent") as caught:
+        make_client(url, str(token))
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert "unencrypted" in caught.value.why and "https://" in caught.value.do
+    assert "s3cret" not in caught.value.what + caught.value.why + caught.value.do
     monkeypatch.setenv("GPUYARD_TOKEN", "s3cret")
-    make_client("http://192.0.2.1:8000", None)
-    assert "unencrypted" in capsys.readouterr().err
-    make_client("https://192.0.2.1:8000", None)
-    make_client("http://localhost:8000", None)
-    assert capsys.readouterr().err == ""
+    for elsewhere in (url, "http://gpu.lab", "http://127.evil.example:8000", "http://localhost.evil.example"):
+        with pytest.raises(Failure, match="not sent"):
+            make_client(elsewhere, None)
+    for fine in (
+        "https://192.0.2.1:8000",
+        "http://localhost:8000",
+        "http://127.0.0.1",
+        "http://127.1.2.3",
+        "http://[::1]:8000",
+    ):
+        make_client(fine, None)
+    monkeypatch.delenv("GPUYARD_TOKEN")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    credentials.keep(url, "s3cret")
+    with pytest.raises(Failure, match="not sent"):
+        make_client(url, None)
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak: injected", "na\u00efve"])
