@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,11 @@ from gpuyard.api.tls import LiveTls
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
 HANDSHAKE_SECONDS = 10
+
+
+def _no_cut_request(record: logging.LogRecord) -> bool:
+    """A request that was cut because the server stops is no error: hundreds of tracebacks would hide one that is."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class Server(uvicorn.Server):
@@ -38,6 +44,7 @@ class Server(uvicorn.Server):
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_no_cut_request)
         self._app = app
         self._serving = serving
         self._tls = tls

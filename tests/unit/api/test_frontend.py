@@ -11,14 +11,15 @@ import pytest
 
 from gpuyard.actors.base import has_ended, start
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import GetStats, Ready
+from gpuyard.actors.model.commands import GetLimits, GetStats, Ready
 from gpuyard.actors.model.errors import GpuyardError, Unsupported
+from gpuyard.api import server
 from gpuyard.api.core import LocalCore
 from gpuyard.api.frontend import Frontend
 from gpuyard.api.process import bind
 from gpuyard.api.settings import Settings
-from tests.answering import Cast
-from tests.frontends import Served
+from tests.answering import Answering, Cast
+from tests.frontends import Served, frontend
 from tests.support import eventually
 
 
@@ -48,6 +49,18 @@ def test_a_core_that_cannot_be_opened_is_reported(actors: Cast, caplog: pytest.L
     ]
     assert listener.fileno() == -1
     actors.crashes.clear()
+
+
+def test_a_request_that_is_cut_when_it_stops_leaves_no_traceback(
+    actors: Cast, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SHUTDOWN_SECONDS", 1)
+    actors.play(names.SCHEDULER, {GetLimits: Answering.NEVER})
+    with frontend(actors) as served, socket.create_connection(("127.0.0.1", served.port)) as asker:
+        asker.sendall(f"GET /api/queue/concurrency HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
+        eventually(lambda: any(type(message) is GetLimits for message in actors.heard[names.SCHEDULER]))
+    assert any("Cancel 1 running" in record.getMessage() for record in caplog.records)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_server_that_ends_by_itself_is_reported(
