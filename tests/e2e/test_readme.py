@@ -59,6 +59,7 @@ def bash(script: str, cwd: Path, timeout: float, **environ: str) -> subprocess.C
 def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert README.count("```bash") == len(COMMANDS)
     page = {"demo", "test", "server", "use", "limits", "cancel", "curl"}
+    page |= {"certificate", "open", "elsewhere", "proxy"}
     assert set(COMMANDS) == page | {
         "people",
         "rules",
@@ -141,6 +142,46 @@ def test_the_commands_about_people_work_in_the_order_of_the_page(make_server: Ma
     assert "blocked" in done.stdout and "above $50.00" in done.stdout and "GPU-hours" in done.stderr
     [approval] = server.get("/api/approvals").body["approvals"]
     assert (approval["status"], approval["decided_by"], approval["username"]) == ("approved", "root", "ann")
+    assert server.post("/api/jobs/cancel", {"all": True, "all_users": True}).status == 200
+    _all_ended(server)
+
+
+@pytest.mark.timeout(180)
+def test_the_commands_about_other_machines_work_in_the_order_of_the_page(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server = make_server().start()
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GPUYARD_SERVER": server.url,
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+    }
+    for script in (COMMANDS["people"], COMMANDS["certificate"]):
+        done = bash(script, tmp_path, 120, **environ)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+    assert (tmp_path / "gpu.key").stat().st_mode & 0o077 == 0
+    assert server.stop() == 0
+
+    plain = list(server.flags)
+    words = COMMANDS["open"].replace("gpu.crt", str(tmp_path / "gpu.crt")).replace("gpu.key", str(tmp_path / "gpu.key"))
+    server.flags = [*plain, *words.split()[2:]]
+    server.cacert, server.token = tmp_path / "gpu.crt", (tmp_path / "root.token").read_text().strip()
+    server.start()
+    there = tmp_path / "another"
+    there.mkdir()
+    for name in ("gpu.crt", "ann.token"):
+        shutil.copy(tmp_path / name, there)
+    elsewhere = COMMANDS["elsewhere"].replace("gpu.lab:8000", f"localhost:{urlsplit(server.url).port}")
+    done = bash(elsewhere, there, 60, **environ | {"XDG_CONFIG_HOME": str(there / "config")})
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "as ann" in done.stderr and "hello from another machine" in done.stdout
+    assert server.stop() == 0
+
+    server.flags = [*plain, *COMMANDS["proxy"].split()[2:]]
+    server.start()
+    by_proxy = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "198.51.100.7", "Host": "gpu.lab"}
+    assert server.request("GET", "/api/users/me", None, by_proxy).body["address"] == "198.51.100.7"
     assert server.post("/api/jobs/cancel", {"all": True, "all_users": True}).status == 200
     _all_ended(server)
 
