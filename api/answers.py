@@ -199,6 +199,16 @@ class Logs(Answer, frozen=True, kw_only=True):
     size: int
 
 
+class JobProgress(Answer, frozen=True, kw_only=True):
+    """How far a job says it is: `share` from 0 to 1 and `loss` as printed, null where its log tells none; `text` is
+    the line that said so."""
+
+    job_id: str
+    share: float | None
+    text: str | None
+    loss: str | None
+
+
 class ConfigEntry(Answer, frozen=True, kw_only=True):
     name: str
     format: str

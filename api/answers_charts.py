@@ -29,8 +29,11 @@ class GpuMoment(Answer, frozen=True, kw_only=True):
 
 
 class GpuSeries(Answer, frozen=True, kw_only=True):
+    """`host` is `local` or a worker's id."""
+
     uuid: str
     samples: list[GpuMoment]
+    host: str = "local"
 
 
 class GpuHistory(Answer, frozen=True, kw_only=True):

@@ -106,6 +106,7 @@ ATTEMPT: Final[dict[str, Any]] = {
     "exit_code": 0,
     "exit_class": "completed",
     "error": None,
+    "gpu_uuids": ["GPU-5f3c", "GPU-9d1a"],
 }
 
 JOB: Final = RUNNING | {
@@ -321,6 +322,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     | {"job_id": "9v3h5t1b6e2k", "status": "queued", "allocated_gpus": None, "queue_position": 4},
     "delete_job": {"success": True, "job_id": JOB_ID},
     "read_log": {"job_id": JOB_ID, "logs": "step 100 loss 0.113\n", "attempt": 1, "offset": 0, "size": 20},
+    "job_progress": {"job_id": JOB_ID, "share": 0.3, "text": "step 120/400 loss 2.53", "loss": "2.53"},
     "job_events": {"job_id": JOB_ID, "events": [EVENT]},
     "list_configs": {
         "configs": [

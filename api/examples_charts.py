@@ -14,7 +14,11 @@ CHARTS: Final[dict[str, Any]] = {
     "gpu_history": {
         "every_seconds": 10.0,
         "gpus": [
-            {"uuid": UUID, "samples": [{"at": "2026-11-22T02:05:00Z", "utilization": 97, "memory_used_gb": 38.1}]}
+            {
+                "host": "local",
+                "uuid": UUID,
+                "samples": [{"at": "2026-11-22T02:05:00Z", "utilization": 97, "memory_used_gb": 38.1}],
+            }
         ],
     },
     "queue_waits": {

@@ -69,6 +69,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/jobs/{job_id}/retry"): Rule.CLEAR,
     ("GET", "/api/jobs/{job_id}/logs"): Rule.SEE,
     ("GET", "/api/jobs/{job_id}/logs/stream"): Rule.SEE,
+    ("GET", "/api/jobs/{job_id}/progress"): Rule.SEE,
     ("GET", "/api/jobs/{job_id}/events"): Rule.SEE,
     ("GET", "/api/cloud/jobs"): Rule.VIEWER,
     ("POST", "/api/cloud/jobs/cancel"): Rule.VIEWER,
@@ -78,6 +79,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/api/cloud/jobs/{job_id}/retry"): Rule.CLEAR,
     ("GET", "/api/cloud/jobs/{job_id}/logs"): Rule.SEE,
     ("GET", "/api/cloud/jobs/{job_id}/logs/stream"): Rule.SEE,
+    ("GET", "/api/cloud/jobs/{job_id}/progress"): Rule.SEE,
     ("GET", "/api/cloud/jobs/{job_id}/events"): Rule.SEE,
     ("POST", "/api/cloud/jobs/submit"): Rule.VIEWER,
     # cloud
@@ -165,6 +167,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/assets/morph.js"): Rule.PUBLIC,
     ("GET", "/assets/page.css"): Rule.PUBLIC,
     ("GET", "/assets/page.js"): Rule.PUBLIC,
+    ("GET", "/assets/parts.css"): Rule.PUBLIC,
     ("GET", "/assets/submit.js"): Rule.PUBLIC,
     ("GET", "/assets/theme.js"): Rule.PUBLIC,
     ("GET", "/assets/toml.js"): Rule.PUBLIC,

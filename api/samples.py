@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from gpuyard.actors.model import names
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.commands import GetGpus, GetStats
 from gpuyard.actors.model.errors import GpuyardError
 from gpuyard.actors.model.views import GpuPage, Stats
@@ -42,22 +43,22 @@ class GpuSample(msgspec.Struct, frozen=True, gc=False):
 
 
 class Samples:
-    """The last hours, oldest first. `gpus` by UUID."""
+    """The last hours, oldest first. `gpus` by host (`local` or a worker's id) and UUID."""
 
     def __init__(self) -> None:
         self.queue: deque[QueueSample] = deque(maxlen=KEPT)
-        self.gpus: dict[str, deque[GpuSample]] = {}
+        self.gpus: dict[tuple[str, str], deque[GpuSample]] = {}
 
     def add(self, at: float, stats: Stats, page: GpuPage) -> None:
         shown = [*page.gpus, *page.remote]
         used = sum(gpu.job_id is not None for gpu in shown)
         self.queue.append(QueueSample(at, stats.total_pending, stats.total_running, used, len(shown)))
         for gpu in shown:
-            series = self.gpus.setdefault(gpu.fact.uuid, deque(maxlen=KEPT))
+            series = self.gpus.setdefault((gpu.worker_id or LOCAL_HOST, gpu.fact.uuid), deque(maxlen=KEPT))
             series.append(GpuSample(at, gpu.fact.utilization, gpu.fact.memory_used))
         oldest = self.queue[0].at
-        for uuid in [uuid for uuid, series in self.gpus.items() if series[-1].at < oldest]:
-            del self.gpus[uuid]
+        for gone in [name for name, series in self.gpus.items() if series[-1].at < oldest]:
+            del self.gpus[gone]
 
     async def collect(self, core: Core) -> None:
         """For ever. A moment at which the core does not answer is left out."""

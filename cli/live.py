@@ -20,7 +20,7 @@ from gpuyard.cli.commands.gpus import COLOURS, devices, memory, place, system
 from gpuyard.cli.exits import ExitCode
 from gpuyard.cli.http import ApiError, Client, segment
 from gpuyard.cli.jobs import gpus_cell, label, note, status_cell, time_cell
-from gpuyard.cli.progress import Progress, progress_of
+from gpuyard.actors.model.progress import Progress, progress_of
 from gpuyard.cli.tables import Cell
 from gpuyard.cli.text import clean, span
 

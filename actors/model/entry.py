@@ -111,4 +111,5 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         exit_code=attempt.exit_code,
         exit_class=attempt.exit_class,
         error=attempt.error,
+        gpu_uuids=[gpu.uuid for gpu in attempt.gpus],
     )

@@ -97,13 +97,14 @@ async def gpu_history(
     series = [
         GpuSeries(
             uuid=uuid,
+            host=host,
             samples=[
                 GpuMoment(at=iso(one.at), utilization=one.utilization, memory_used_gb=round(one.memory_used / 2**30, 2))
                 for one in moments
                 if one.at >= since
             ],
         )
-        for uuid, moments in samples.gpus.items()
+        for (host, uuid), moments in samples.gpus.items()
         if gpu is None or uuid in gpu
     ]
     return JsonResponse(GpuHistory(every_seconds=EVERY_SECONDS, gpus=series))

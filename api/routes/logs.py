@@ -10,9 +10,10 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from gpuyard.actors.model.errors import InvalidInput, NotFound
+from gpuyard.actors.model.progress import progress_of
 from gpuyard.actors.model.views import AttemptView, JobRecord
 from gpuyard.api import logs, lookup
-from gpuyard.api.answers import Logs
+from gpuyard.api.answers import JobProgress, Logs
 from gpuyard.api.deps import CoreDep, StreamsDep, ViewerDep
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.routes.params import JobId
@@ -57,6 +58,23 @@ async def read_log(
             attempt=found.number if found is not None else None,
             offset=offset,
             size=size,
+        )
+    )
+
+
+@job_route(router, "GET", "/{job_id}/progress", "job_progress", JobProgress)
+async def job_progress(core: CoreDep, viewer: ViewerDep, job_id: JobId) -> Response:
+    """How far the last attempt is, read from the end of its log: `step 120/400 loss 2.53`, `45%|████ | 120/400`, …"""
+    record = await lookup.stored(core, viewer, job_id)
+    found = _attempt(record, None)
+    text = (await logs.tail(core, found, None))[0].decode("utf-8", "replace") if found is not None else ""
+    said = progress_of(text)
+    return JsonResponse(
+        JobProgress(
+            job_id=record.entry.job_id,
+            share=said.share if said is not None else None,
+            text=said.text[:500] if said is not None else None,
+            loss=said.loss if said is not None else None,
         )
     )
 

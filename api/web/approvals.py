@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpuyard.api.web import beside
 from gpuyard.api.web.regions import Asked, Context, region
 
 SHOWN = 100
@@ -11,7 +12,8 @@ SHOWN = 100
 async def approvals(asked: Asked) -> Context:
     page = await asked.get("/api/approvals", status="pending", limit=SHOWN)
     waiting = sorted(page["approvals"], key=lambda one: one["requested_at"])
-    return {"waiting": waiting, "total": page["total"]}
+    titles = await beside.titles(asked, "blocked")
+    return {"waiting": waiting, "total": page["total"], "titles": titles}
 
 
 @region("rules", watch="people")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from gpuyard.actors.model.clock import epoch
+from gpuyard.actors.model.clock import epoch, iso
 
 WIDTH: Final = 1_000
 HEIGHT: Final = 120
@@ -34,20 +34,24 @@ class Row(NamedTuple):
 
 
 class Mark(NamedTuple):
+    """`at` is the moment in ISO, from which the browser says the hour where its person is."""
+
     x: float
     text: str
+    at: str
 
 
-def rows(timeline: dict[str, Any], names: dict[str, str]) -> list[Row]:
-    """A row for each GPU in `names` (UUID → what it is called), with what ran on it."""
+def rows(timeline: dict[str, Any], names: dict[tuple[str, str], str]) -> list[Row]:
+    """A row for each GPU in `names` ((host, UUID) → what it is called), with what ran on it."""
     start, end = epoch(timeline["since"]), epoch(timeline["until"])
-    found: dict[str, list[Bar]] = {uuid: [] for uuid in names}
+    found: dict[tuple[str, str], list[Bar]] = {gpu: [] for gpu in names}
     for span in timeline["spans"]:
-        if span["uuid"] not in found:
+        gpu = (span["host"], span["uuid"])
+        if gpu not in found:
             continue
         left = max(0.0, _along(epoch(span["started_at"]), start, end))
         right = _along(epoch(span["ended_at"]), start, end) if span["ended_at"] else float(WIDTH)
-        found[span["uuid"]].append(
+        found[gpu].append(
             Bar(
                 x=round(left, 1),
                 width=round(max(1.5, right - left), 1),
@@ -58,16 +62,30 @@ def rows(timeline: dict[str, Any], names: dict[str, str]) -> list[Row]:
                 failed=span["exit_class"] not in (None, "completed", "cancelled"),
             )
         )
-    return [Row(names[uuid], bars) for uuid, bars in found.items()]
+    return [Row(names[gpu], bars) for gpu, bars in found.items()]
 
 
 def hours(since: str, until: str) -> list[Mark]:
     """A mark at each full hour between."""
-    start, end = epoch(since), epoch(until)
-    first = int(start // 3600 + 1) * 3600
-    return [
-        Mark(round(_along(at, start, end), 1), f"{at // 3600 % 24:02d}:00") for at in range(first, int(end) + 1, 3600)
-    ]
+    return marks(epoch(since), epoch(until), (3600,))
+
+
+STEPS: Final = (10, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400)
+MOST_MARKS: Final = 7
+
+
+def marks(start: float, end: float, steps: Sequence[int] = STEPS) -> list[Mark]:
+    """Marks at full minutes or hours between, at most `MOST_MARKS` where the steps allow it."""
+    length = end - start
+    if length <= 0:
+        return []
+    step = next((step for step in steps if length / step <= MOST_MARKS), steps[-1])
+    first = int(start // step + 1) * step
+    found = []
+    for at in range(first, int(end) + 1, step):
+        text = f"{at // 3600 % 24:02d}:{at // 60 % 60:02d}" + (f":{at % 60:02d}" if step < 60 else "")
+        found.append(Mark(round(_along(at, start, end), 1), text, iso(at)))
+    return found
 
 
 def area(points: Sequence[tuple[float, float]], since: float, until: float, top: float) -> tuple[str, str]:

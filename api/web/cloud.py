@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from gpuyard.api.web import beside
 from gpuyard.api.web.regions import Asked, Context, region
+
+SHOWN = 20
 
 
 @region("providers")
@@ -15,9 +18,11 @@ async def cloud_cost(asked: Asked) -> Context:
     return {
         "by_user": await asked.get("/api/cloud/cost", by="user"),
         "by_day": await asked.get("/api/cloud/cost", by="day"),
+        "people": await beside.people(asked),
     }
 
 
 @region("cloud_jobs")
 async def cloud_jobs(asked: Asked) -> Context:
-    return {"jobs": (await asked.get("/api/jobs", target="cloud", limit=20))["jobs"]}
+    jobs = (await asked.get("/api/jobs", target="cloud", limit=SHOWN))["jobs"]
+    return {"jobs": jobs, "people": await beside.people(asked)}

@@ -1,44 +1,76 @@
-"""What the overview shows: the four numbers, my jobs, a tile a GPU, and what failed lately."""
+"""What the overview shows: the numbers, my jobs, a tile a GPU, and what failed lately."""
 
 from __future__ import annotations
 
-from gpuyard.actors.model.attempt import LOCAL_HOST
+import asyncio
+from typing import Any, Final
+
 from gpuyard.actors.model.clock import epoch
 from gpuyard.api.samples import KEPT_HOURS
-from gpuyard.api.web import charts
+from gpuyard.api.web import beside, charts
+from gpuyard.api.web.inside import Refused
 from gpuyard.api.web.regions import Asked, Context, region
 
-FAILURES = 5
+FAILURES: Final = 5
+SHOWN: Final = 12
+# The forecast of a start is dear: only the first of mine that wait have one.
+FORECASTS: Final = 4
 
 
-@region("summary")
-@region("numbers")
+async def _hosts(asked: Asked) -> tuple[dict[str, Any], list[beside.Host]]:
+    status = await asked.get("/api/system/status", include_allocation=True)
+    return status, beside.hosts(status["gpu_allocation"])
+
+
+def _counts(hosts: list[beside.Host]) -> tuple[int, int]:
+    return sum(host.free for host in hosts), sum(len(host.devices) for host in hosts)
+
+
+@region("summary", watch="queue gpus workers")
+@region("numbers", watch="queue gpus workers")
 async def numbers(asked: Asked) -> Context:
     """On the overview (`summary`) and in the queue panel."""
-    return {"stats": await asked.get("/api/queue/stats")}
+    free, total = _counts((await _hosts(asked))[1])
+    return {"stats": await asked.get("/api/queue/stats"), "free": free, "gpus": total}
 
 
 @region("my_jobs")
 async def my_jobs(asked: Asked) -> Context:
     mine = await asked.get("/api/queue/me")
-    return {"mine": mine, "entries": [*mine["running_jobs"], *mine["pending_jobs"]]}
+    entries = [*mine["running_jobs"], *mine["pending_jobs"]]
+    waiting = [entry["job_id"] for entry in entries[:SHOWN] if entry["status"] == "pending"][:FORECASTS]
+    waits = await asyncio.gather(*(_wait(asked, job_id) for job_id in waiting))
+    return {
+        "mine": mine,
+        "entries": entries,
+        "shown": SHOWN,
+        "waits": dict(zip(waiting, waits, strict=True)),
+        "progress": await beside.progress(asked, entries[:SHOWN]),
+    }
 
 
-@region("gpus", watch="queue gpus")
+async def _wait(asked: Asked, job_id: str) -> Any:
+    try:
+        return await asked.lately(f"/api/queue/position/{job_id}")
+    except Refused:
+        return None  # it has ended between the two questions
+
+
+@region("gpus", watch="queue gpus workers")
 async def gpus(asked: Asked) -> Context:
-    status = await asked.get("/api/system/status", include_allocation=True)
-    return {"status": status, "devices": status["gpu_allocation"]["devices"]}
+    status, hosts = await _hosts(asked)
+    free, total = _counts(hosts)
+    return {"status": status, "hosts": hosts, "free": free, "total": total, "titles": await beside.titles(asked)}
 
 
 @region("timeline")
 async def timeline(asked: Asked) -> Context:
     """Six hours of every GPU: which job had it when."""
     found = await asked.get("/api/gpus/timeline", hours=KEPT_HOURS)
-    devices = (await asked.get("/api/system/status", include_allocation=True))["gpu_allocation"]["devices"]
-    names = {gpu["uuid"]: f"GPU {gpu['index']}" for gpu in devices}
-    for span in found["spans"]:
-        if span["host"] != LOCAL_HOST:
-            names.setdefault(span["uuid"], f"{span['host']} {span['index']}")
+    names: dict[tuple[str, str], str] = {}
+    for host in (await _hosts(asked))[1]:
+        for gpu in host.devices:
+            names[host.id, gpu["uuid"]] = f"{host.name} {gpu['index']}" if host.worker_id else f"GPU {gpu['index']}"
     return {"rows": charts.rows(found, names), "marks": charts.hours(found["since"], found["until"])}
 
 
@@ -55,6 +87,7 @@ async def depth(asked: Asked) -> Context:
         "top": top,
         "now": samples[-1] if samples else None,
         "since": samples[0]["at"] if samples else None,
+        "marks": charts.marks(since, until),
     }
 
 

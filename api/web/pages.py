@@ -45,7 +45,11 @@ def _asked(request: Request, **more: str) -> Asked:
     async def get(path: str, **query: Any) -> Any:
         return await inside.get(request, path, **query)
 
-    return Asked(get, viewer_of(request), {**request.query_params, **more})
+    async def lately(path: str, **query: Any) -> Any:
+        return await inside.lately(request, (viewer, scopes_of(request)), path, **query)
+
+    viewer = viewer_of(request)
+    return Asked(get, viewer, {**request.query_params, **more}, lately)
 
 
 async def _drawn(asked: Asked, name: str) -> dict[str, Any]:
@@ -132,7 +136,7 @@ async def show_jobs(request: Request) -> Response:
 
 @router.get("/jobs/{job_id}")
 async def show_job(request: Request, job_id: str) -> Response:
-    return await _page(request, "job.html", f"Job {job_id}", ("job", "job_story"), id=job_id)
+    return await _page(request, "job.html", f"Job {job_id}", ("job", "job_gpus", "job_story"), id=job_id)
 
 
 @router.get("/gpus")

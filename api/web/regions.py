@@ -22,11 +22,16 @@ class Ask(Protocol):
 
 
 class Asked(NamedTuple):
-    """What a region's loader gets: how to ask, who looks, and the page's own query."""
+    """What a region's loader gets: how to ask, who looks, and the page's own query.
+
+    `lately` asks too, but is content with an answer to the same person that is a few seconds old: for what is dear to
+    find out and changes slowly.
+    """
 
     get: Ask
     viewer: Viewer
     params: Params
+    lately: Ask
 
 
 Loader = Callable[[Asked], Awaitable[Context]]

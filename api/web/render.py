@@ -35,7 +35,14 @@ def environment() -> Environment:
     )
     made.globals.update(asset=assets.address, symbol=words.symbol, title=words.title, command_line=words.command_line)
     made.filters.update(
-        duration=words.duration, since=words.seconds_between, gpus=words.gpus, gib=words.gib, symbol=words.symbol
+        duration=words.duration,
+        since=words.seconds_between,
+        gpus=words.gpus,
+        gib=words.gib,
+        symbol=words.symbol,
+        moment=words.moment,
+        told=words.told,
+        storied=words.storied,
     )
     return made
 

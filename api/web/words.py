@@ -31,6 +31,7 @@ SYMBOLS: Final = {
     "rejected": "✗",
     "expired": "–",
 }
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -63,6 +64,52 @@ def seconds_between(start: str | None, end: str | None, now: float) -> float | N
     return max(0.0, (epoch(end) if end is not None else now) - epoch(start))
 
 
+def moment(iso: str) -> str:
+    """In UTC; the browser says it in the time of where its person is.
+
+    >>> moment("2026-11-02T09:05:11.000Z")
+    '2 Nov 09:05'
+    """
+    return f"{int(iso[8:10])} {_MONTHS[int(iso[5:7]) - 1]} {iso[11:16]}"
+
+
+def told(detail: Any) -> str:
+    """An audit's or event's detail in one line.
+
+    >>> told({"status": "pending", "changes": {"max_concurrent": 2}, "levels": [], "why": None})
+    'status: pending, changes: max concurrent: 2'
+    """
+    if isinstance(detail, dict):
+        pairs = ((name, told(value)) for name, value in detail.items())
+        return ", ".join(f"{name.replace('_', ' ')}: {text}" for name, text in pairs if text)
+    if isinstance(detail, list):
+        return ", ".join(told(one) for one in detail)
+    if isinstance(detail, bool):
+        return "yes" if detail else "no"
+    return "" if detail is None else str(detail)
+
+
+def storied(data: dict[str, Any]) -> str:
+    """What an event says beside its name: its own sentence, else its figures that are for people.
+
+    >>> storied({"message": "exit code 1", "attempt": 1}), storied({"fence": 7, "attempt": 1, "gpus": [0, 1], "pid": 9})
+    ('exit code 1', 'attempt 1, GPU 0-1')
+    """
+    for name in ("message", "reason"):
+        if data.get(name):
+            return str(data[name])
+    parts = [f"attempt {data['attempt']}"] if "attempt" in data else []
+    if data.get("gpus"):
+        parts.append(f"GPU {gpus(data['gpus'])}")
+    if data.get("waited") is not None:
+        parts.append(f"after {duration(data['waited'])}")
+    if data.get("exit_code") is not None:
+        parts.append(f"exit code {data['exit_code']}")
+    if "before" in data and "after" in data:
+        parts.append(f"from {data['before']} to {data['after']}")
+    return ", ".join(parts)
+
+
 def gpus(indices: list[int] | None) -> str:
     """
     >>> [gpus(None), gpus([]), gpus([3]), gpus([0, 1, 2, 5])]
@@ -80,7 +127,9 @@ def gpus(indices: list[int] | None) -> str:
 
 
 def gib(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} GB" if value < 100 else f"{value:.0f} GB"
+    if value is None:
+        return "–"
+    return f"{value:.0f} GB" if value >= 100 or value == int(value) else f"{value:.1f} GB"
 
 
 def percent(part: float, whole: float) -> int:

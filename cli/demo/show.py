@@ -13,7 +13,7 @@ import click
 from gpuyard.cli import terminal
 from gpuyard.cli.demo.story import gpu_words
 from gpuyard.cli.http import Client, segment
-from gpuyard.cli.progress import progress_of
+from gpuyard.actors.model.progress import progress_of
 from gpuyard.cli.text import clean
 
 PICTURES_EVERY = 0.25

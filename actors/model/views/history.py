@@ -22,6 +22,7 @@ class AttemptView(View, frozen=True, kw_only=True):
     exit_code: int | None
     exit_class: str | None
     error: str | None
+    gpu_uuids: list[str] = []
 
 
 class LiveJob(View, frozen=True, kw_only=True):

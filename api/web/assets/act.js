@@ -79,12 +79,14 @@ function reveal(names, answer) {
 
 // Until a new worker has connected, or the dialog is closed.
 async function connected(id, line) {
+  delete line.dataset.state;
   line.textContent = "Waiting until it connects…";
   while (document.getElementById("reveal").open || line.textContent.startsWith("Waiting")) {
     await new Promise((resolve) => setTimeout(resolve, 1000));
     if (!document.getElementById("reveal").open) return;
     const worker = await call("GET", `/api/admin/workers/${id}`).catch(() => null);
     if (worker && ["idle", "busy"].includes(worker.status)) {
+      line.dataset.state = "done";
       line.textContent = `Connected: ${worker.gpu_count ?? 0} GPUs. It takes jobs now.`;
       refresh();
       return;
@@ -131,6 +133,7 @@ async function submit(form) {
     } else if (field.value !== "" && field.dataset.kind === "pairs") {
       body[field.name] = Object.fromEntries(field.value.split(",").map((pair) => pair.split("=").map((part) => part.trim())).filter(([key]) => key));
     } else if (field.value !== "") body[field.name] = field.value;
+    else if (field.dataset.kind === "nullable") body[field.name] = null;
   }
   try {
     const answer = await call(form.dataset.method, form.dataset.address, body);

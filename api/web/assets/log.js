@@ -22,6 +22,7 @@ class Log {
     this.waiting = [];
     this.start = null; // byte offset of the first line that is shown
     this.follows = true;
+    this.top = 0; // where it was scrolled to, to tell up from down
     this.hit = -1;
     this.box.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.earlier.addEventListener("click", () => this.back());
@@ -31,6 +32,7 @@ class Log {
     card.querySelector("[data-log-next]").addEventListener("click", () => this.look(1));
     this.select.addEventListener("change", () => this.open(Number(this.select.value)));
     document.addEventListener("changed", () => this.attempts());
+    new ResizeObserver(() => this.follow(this.follows)).observe(this.box);
     this.attempts();
   }
 
@@ -103,9 +105,13 @@ class Log {
     this.box.scrollTop += this.box.scrollHeight - height;
   }
 
+  // Up lets it be, the end follows again. What only grew (lines get their height when they come into view) does not.
   scrolled() {
-    const atEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
-    if (atEnd !== this.follows) this.follow(atEnd, false);
+    const { scrollTop, scrollHeight, clientHeight } = this.box;
+    if (scrollHeight - scrollTop - clientHeight < 40) this.follow(true, false);
+    else if (scrollTop < this.top) this.follow(false, false);
+    else if (this.follows) this.box.scrollTop = scrollHeight;
+    this.top = this.box.scrollTop;
   }
 
   follow(on, move = true) {

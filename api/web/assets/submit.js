@@ -66,11 +66,19 @@ function tell(text, kind = "") {
   return line;
 }
 
-function outcome(answer) {
+// A worker's name, as the list of GPUs tells it.
+async function named(worker) {
+  if (!worker) return "";
+  const status = await call("GET", "/api/system/status?include_allocation=true").catch(() => null);
+  const gpu = status?.gpu_allocation.worker_devices.find((device) => device.worker_id === worker);
+  return gpu?.worker ?? worker;
+}
+
+async function outcome(answer) {
   if (!answer.success) return [tell(`It would be refused: ${answer.reason}`, "refused")];
   if (answer.status === "running") {
     const gpus = answer.allocated_gpus?.length ? ` on GPU ${answer.allocated_gpus.join(", ")}` : "";
-    const where = answer.allocated_worker_id ? ` of worker ${answer.allocated_worker_id}` : "";
+    const where = answer.allocated_worker_id ? ` of worker ${await named(answer.allocated_worker_id)}` : "";
     return [tell(`It would start now${gpus}${where}.`, "good")];
   }
   const first = answer.status === "blocked" ? "It would wait for an approval." : `It would wait at place ${answer.queue_position}.`;
@@ -86,7 +94,8 @@ async function ask() {
   }
   try {
     const answer = await call("POST", "/api/queue/submit", { ...body, dry_run: true });
-    if (number === asked) forecast.replaceChildren(...outcome(answer));
+    const lines = await outcome(answer);
+    if (number === asked) forecast.replaceChildren(...lines);
   } catch (error) {
     if (number === asked) forecast.replaceChildren(tell(error.message, "refused"));
   }
@@ -111,6 +120,14 @@ toml.addEventListener("input", () => {
   } catch (error) {
     told.textContent = error.message;
   }
+});
+
+form.addEventListener("click", (event) => {
+  const name = event.target.closest("[data-config]")?.dataset.config;
+  if (!name) return;
+  form.elements.config_name.value = name;
+  if (form.elements.command) form.elements.command.value = "";
+  form.dispatchEvent(new Event("input"));
 });
 
 form.addEventListener("submit", async (event) => {

@@ -107,6 +107,7 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "retry_job": answers.Submitted,
     "delete_job": answers.Removed,
     "read_log": answers.Logs,
+    "job_progress": answers.JobProgress,
     "job_events": answers.Story,
     "list_configs": answers.ConfigList,
     "get_config": answers.OneConfig,

@@ -13,18 +13,18 @@ TIMELINE: dict[str, Any] = {
     "since": "2026-11-22T00:00:00Z",
     "until": "2026-11-22T06:00:00Z",
     "spans": [
-        {"uuid": "a", "job_id": "one", "title": "x", "started_at": "2026-11-22T03:00:00Z", "ended_at": None,
-         "exit_class": None},
-        {"uuid": "a", "job_id": None, "title": None, "started_at": "2026-11-21T20:00:00Z",
+        {"host": "local", "uuid": "a", "job_id": "one", "title": "x", "started_at": "2026-11-22T03:00:00Z",
+         "ended_at": None, "exit_class": None},
+        {"host": "local", "uuid": "a", "job_id": None, "title": None, "started_at": "2026-11-21T20:00:00Z",
          "ended_at": "2026-11-22T01:30:00Z", "exit_class": "exit:1"},
-        {"uuid": "gone", "job_id": "two", "title": "y", "started_at": "2026-11-22T03:00:00Z", "ended_at": None,
-         "exit_class": None},
+        {"host": "local", "uuid": "gone", "job_id": "two", "title": "y", "started_at": "2026-11-22T03:00:00Z",
+         "ended_at": None, "exit_class": None},
     ],
 }  # fmt: skip
 
 
 def test_a_bar_lies_where_its_job_ran() -> None:
-    a, b = charts.rows(TIMELINE, {"a": "GPU 0", "b": "GPU 1"})
+    a, b = charts.rows(TIMELINE, {("local", "a"): "GPU 0", ("local", "b"): "GPU 1"})
     assert [(bar.x, bar.width, bar.live, bar.failed) for bar in a.bars] == [
         (500.0, 500.0, True, False),
         (0.0, 250.0, False, True),

@@ -8,6 +8,7 @@ import pytest
 
 from gpuyard.api.web import assets
 from gpuyard.api.web.regions import REGIONS
+from tests.support import eventually
 from tests.unit.api_routes.conftest import Yard
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -47,7 +48,8 @@ def test_the_regions_that_are_new_come_in_one_answer(yard: Yard) -> None:
     again = yard.get(f"/ui?names={names}&have={have}")
     assert set(again) <= {"gpus", "gpu_table"}, "only what changes by itself"
     yard.submit("sleep", "60", name="new one", num_processes=0)
-    changed = yard.get(f"/ui?names={names}&have={have}")
+    # News comes a moment after the answer.
+    changed = eventually(lambda: new if "jobs" in (new := yard.get(f"/ui?names={names}&have={have}")) else {})
     assert {"summary", "my_jobs", "jobs"} <= set(changed) and "new one" in changed["jobs"]["html"]
     assert "audit" in changed and "limits" not in changed
     assert yard.get("/ui?names=nonsense,jobs")["jobs"]["tag"] == changed["jobs"]["tag"]
