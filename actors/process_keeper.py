@@ -29,7 +29,7 @@ from gpuyard.actors.keeper.program.life import TOO_LATE
 from gpuyard.actors.keeper.run import Run, Stage, adopted, let_go, orphans, told, unheard_end, unseen
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.keeper.sockets import ask_to_stop
-from gpuyard.actors.keeper.tidy import STEP, Tidier
+from gpuyard.actors.keeper.tidy import Tidier
 from gpuyard.actors.keeper.timers import Look, MindLeases, ParcelCame, StartZygote, Tidy
 from gpuyard.actors.model import commands as c, names
 from gpuyard.actors.model.events import AttemptStarted
@@ -57,9 +57,11 @@ class ProcessKeeper(Actor):
         self._boot_id = boot_id()
         self._complete = False  # WantedComplete has come: what is not wanted is an orphan
         self._tidier = Tidier(
-            self._folders, lambda fence: fence in self._runs or self.crew.is_at(fence), settings.keep_days
+            self._folders,
+            in_use=lambda fence: fence in self._runs or self.crew.is_at(fence),
+            wake_in=lambda seconds: self.inbox.after(seconds, Tidy()),
+            keep_days=settings.keep_days,
         )
-        self._tidy_due = False
         self._leases = Leases(
             self._folders,
             settings,
@@ -119,7 +121,6 @@ class ProcessKeeper(Actor):
                 self._forget(fence)
             case c.PurgeRuns(fences=fences):
                 self._tidier.purge(fences)
-                self._tidy_soon()
             case c.SetRunsAside(owner=owner):
                 self._set_aside(owner)
             case c.WantedComplete(fences=fences):
@@ -131,7 +132,7 @@ class ProcessKeeper(Actor):
             case Look(fence=fence):
                 self._look(fence)
             case Tidy():
-                self._tidy()
+                self._tidier.step()
             case ParcelCame():
                 self._came(message)
             case MindLeases():
@@ -229,7 +230,6 @@ class ProcessKeeper(Actor):
             return
         self._runs.pop(fence, None)
         self._tidier.acknowledge(fence)
-        self._tidy_soon()
 
     def _set_aside(self, owner: str) -> None:
         for fence in [fence for fence, run in self._runs.items() if run.stage is Stage.ENDED]:
@@ -391,7 +391,6 @@ class ProcessKeeper(Actor):
             self._look_after(run)
         self._tell_orphans()
         self._tidier.look()
-        self._tidy_soon()
 
     def _look_after(self, run: Run) -> None:
         if run.stage is Stage.ENDED:
@@ -409,13 +408,3 @@ class ProcessKeeper(Actor):
     def _tell_orphans(self) -> None:
         for orphan in orphans(self._runs.values()) if self._complete else ():
             self._scheduler.tell(orphan)
-
-    def _tidy_soon(self) -> None:
-        if not self._tidy_due:
-            self._tidy_due = True
-            self.inbox.after(STEP, Tidy())
-
-    def _tidy(self) -> None:
-        self._tidy_due = False
-        if self._tidier.step():
-            self._tidy_soon()

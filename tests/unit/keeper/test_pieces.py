@@ -112,14 +112,20 @@ def test_folders_in_use_outlive_a_purge(tmp_path: Path) -> None:
     for fence in (1, 2):
         folders.bury(fence, {"fence": fence})
     used = {1}
-    tidier = Tidier(folders, used.__contains__)
+    due: list[float] = []
+    tidier = Tidier(folders, used.__contains__, due.append)
     tidier.purge((1, 2, 3))
-    while tidier.step():
-        pass
+    while due:
+        due.clear()
+        tidier.step()
     assert folders.exists(1) and not folders.exists(2)
     used.clear()
+    tidier.look()
+    assert len(due) == 1
     tidier.step()
     assert not folders.exists(1)
+    tidier.look()
+    assert len(due) == 1, "nothing is left to do"
 
 
 def test_the_kernels_counter_is_a_number() -> None:
