@@ -25,10 +25,11 @@ def command() -> str | None:
 
 
 class RayCluster:
-    """`start` it, use `url`, `close` it. It has two pretended GPUs and two CPUs."""
+    """`start` it, use `url`, `close` it. It has eight pretended GPUs and two CPUs. `ray` is the program."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ray: str | None = None) -> None:
         self.folder = folder
+        self._ray = ray
         self._ports = [_free_port() for _ in range(3)]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -36,8 +37,8 @@ class RayCluster:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._ports[1]}"
 
-    def start(self) -> RayCluster:
-        ray = command()
+    def start(self, timeout: float = 180.0) -> RayCluster:
+        ray = self._ray or command()
         assert ray is not None
         port, dashboard, client = self._ports
         with (self.folder / "out").open("wb") as out:
@@ -55,7 +56,7 @@ class RayCluster:
                     f"--ray-client-server-port={client}",
                     "--min-worker-port=0",
                     "--max-worker-port=0",
-                    "--num-gpus=2",
+                    "--num-gpus=8",
                     "--num-cpus=2",
                     f"--temp-dir={self.folder}",
                     "--object-store-memory=100000000",
@@ -66,7 +67,7 @@ class RayCluster:
                 stderr=out,
                 env={**os.environ, "GPUYARD_TEST_CLUSTER": str(self.folder)},
             )
-        eventually(self._takes_jobs, timeout=180, message="Ray takes no jobs")
+        eventually(self._takes_jobs, timeout=timeout, message="Ray takes no jobs")
         return self
 
     def close(self) -> None:

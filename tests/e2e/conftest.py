@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.clusters.fixtures import ray_cluster as ray_cluster, slurm_cluster as slurm_cluster
+from tests.clusters.fixtures import ray_address as ray_address, slurm_cluster as slurm_cluster
 from tests.e2e.server import Server
 
 MakeServer = Callable[..., Server]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,8 @@ from gpuyard.actors.model.cloud_remote import Order, token_of
 from gpuyard.actors.model.commands import RunSpec
 from gpuyard.actors.model.sent_file import SentFile
 
-_numbers = itertools.count(1)
+# Two processes of one test session may share a cluster: their tokens must differ.
+_numbers = itertools.count(os.getpid() << 16)
 
 
 class Bench(ABC):

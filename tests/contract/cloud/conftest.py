@@ -11,7 +11,7 @@ import pytest
 from tests.clusters.asgi import Served
 from tests.clusters.fake_ray import FakeRay
 from tests.clusters.fake_replicate import FakeReplicate
-from tests.clusters.fixtures import ray_cluster as ray_cluster, slurm_cluster as slurm_cluster
+from tests.clusters.fixtures import ray_address as ray_address, slurm_cluster as slurm_cluster
 from tests.contract.cloud.benches import Bench, IdempotentSimulatedBench, SimulatedBench
 from tests.contract.cloud.ray import RayBench
 from tests.contract.cloud.replicate import ReplicateBench, TrainingBench
@@ -63,6 +63,6 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
         case "fake ray":
             return RayBench(tmp_path, request.getfixturevalue("fake_ray").url)
         case "real ray":
-            return RayBench(tmp_path, request.getfixturevalue("ray_cluster").url)
+            return RayBench(tmp_path, request.getfixturevalue("ray_address"))
         case _:
             raise AssertionError(request.param)
