@@ -23,6 +23,7 @@ from gpuyard.actors.model import (
     events as e,
     idle,
     names,
+    orphan_news,
     policy,
     reviews,
     runs,
@@ -87,7 +88,7 @@ class Scheduler(Actor):
         self._facts: e.GpuFacts | None = None
         self._providers: e.ProviderFacts | None = None
         self._early: list[tuple[Any, Decision]] = []
-        self._adopted = False
+        self._adopted: e.RunsAdopted | None = None
         self._ready = False
         self._writable = False
         self._asked: list[tuple[Any, Answer, Reply | None]] = []
@@ -119,8 +120,7 @@ class Scheduler(Actor):
             case e.CommitFailed():
                 return self._on_commit_failed(message)
             case e.RunsAdopted():
-                self._adopted = True
-                return self._begin()
+                return self._on_adopted(message)
             case e.GpuFacts():
                 return self._on_facts(message)
             case e.ProviderFacts():
@@ -181,7 +181,7 @@ class Scheduler(Actor):
 
     def _begin(self) -> None:
         """The first pass, once the store, the keepers and the GPUs have spoken (DESIGN 3, "Boot order")."""
-        if self._ready or self._yard is None or not self._writable or self._facts is None or not self._adopted:
+        if self._ready or self._yard is None or not self._writable or self._facts is None or self._adopted is None:
             return
         self._ready = True
         log.info("Queue scheduler started with %ds processing interval", TICK_SECONDS)
@@ -190,7 +190,20 @@ class Scheduler(Actor):
         for message, decide in early:
             self._report(message, decide)
 
+    def _on_adopted(self, event: e.RunsAdopted) -> None:
+        self._adopted = event
+        if self._ready:
+            self._decide(event, self._learn_adopted)
+        else:
+            self._begin()
+
+    def _learn_adopted(self, yard: Yard, now: Now, out: Outbox) -> None:
+        if self._adopted is not None and orphan_news.adopted(yard, self._adopted, now, out):
+            policy.start_what_may(yard, now, out)
+
     def _first_pass(self, yard: Yard, now: Now, out: Outbox) -> None:
+        self._learn_adopted(yard, now, out)
+        orphan_news.look(yard, now, out)
         runs.release_ended(yard, now, out)
         self._learn_providers(yard, now, out)
         policy.start_what_may(yard, now, out)
@@ -307,6 +320,7 @@ class Scheduler(Actor):
         if yard.processing_held and hold is not None and now.wall - yard.held_since >= hold:
             policy.lift_hold(yard)
         reviews.expire(yard, now, out)
+        orphan_news.look(yard, now, out)
         oldest = now.wall - submit.KEY_LIFETIME
         for key in [key for key, known in yard.keys.items() if known.at < oldest]:
             del yard.keys[key]

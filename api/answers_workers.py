@@ -24,6 +24,14 @@ class WorkerToken(Answer, frozen=True, kw_only=True):
     worker: WorkerView
 
 
+class OrphanStopping(Answer, frozen=True, kw_only=True):
+    """The run is told to end; `worker_id` is `local` for this machine."""
+
+    success: bool = True
+    worker_id: str
+    fence: int
+
+
 class WorkerGone(Answer, frozen=True, kw_only=True):
     success: bool = True
     worker_id: str

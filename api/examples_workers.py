@@ -49,5 +49,6 @@ FLEET: Final[dict[str, Any]] = {
     "drain_worker": WORKER | {"status": "draining", "drained": True},
     "undrain_worker": WORKER,
     "rotate_worker_token": ENROLLED | {"worker": WORKER},
+    "stop_orphan": {"success": True, "worker_id": WORKER_ID, "fence": 1099511627777},
     "delete_worker": {"success": True, "worker_id": WORKER_ID, "name": "gpu-box"},
 }

@@ -139,6 +139,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("DELETE", "/api/admin/workers/{worker}"): Rule.ADMIN,
     ("POST", "/api/admin/workers/{worker}/drain"): Rule.ADMIN,
     ("POST", "/api/admin/workers/{worker}/undrain"): Rule.ADMIN,
+    ("POST", "/api/admin/workers/{worker}/orphans/{fence}/stop"): Rule.ADMIN,
     ("POST", "/api/admin/workers/{worker}/token"): Rule.ADMIN,
     # gpus
     ("POST", "/api/gpus/{gpu}/exclude"): Rule.ADMIN,

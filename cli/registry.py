@@ -113,6 +113,7 @@ WORKERS: Final = Family(
         "drain": Verb("workers:drain", "Give workers no new job; theirs go on."),
         "undrain": Verb("workers:undrain", "Give workers jobs again."),
         "rotate-token": Verb("workers:rotate_token", "A new token for a worker; its jobs go on."),
+        "stop-orphan": Verb("workers:stop_orphan", "End a run that this database did not order."),
         "delete": Verb("workers:delete", "Delete a worker and its token."),
     },
 )

@@ -58,6 +58,7 @@ SCHEDULER: Calls = {
     c.PauseQueue: v.QueuePauses,
     c.ResumeQueue: v.QueuePauses,
     c.ProcessQueue: v.QueueProcessed,
+    c.StopOrphan: bool,
     c.SetLimits: Limits,
     c.CleanUp: v.JobsDeleted,
     c.DeleteJob: v.JobsDeleted,

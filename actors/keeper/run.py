@@ -85,8 +85,8 @@ def unheard_end(fence: int, job_id: str, exit_class: str, message: str, at: floa
 def adopted(runs: Collection[Run]) -> RunsAdopted:
     """What lives here, and what has ended and is not acknowledged."""
     ended = tuple(run.fence for run in runs if run.stage is Stage.ENDED)
-    live = tuple(run.fence for run in runs if run.stage is not Stage.ENDED)
-    return RunsAdopted(live=live, ended=ended)
+    live = [run for run in runs if run.stage is not Stage.ENDED]
+    return RunsAdopted(live=tuple(run.fence for run in live), ended=ended, jobs={run.fence: run.job_id for run in live})
 
 
 def orphans(runs: Iterable[Run]) -> list[OrphanSeen]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gpuyard.actors.model import names, policy
+from gpuyard.actors.model import names, orphan_news, policy
 from gpuyard.actors.model.cancel import own_job, visible_job
 from gpuyard.actors.model.commands import (
     CleanUp,
@@ -64,9 +64,13 @@ def hold(yard: Yard, command: HoldJob, now: Now, out: Outbox) -> JobChanged:
 
 
 def release(yard: Yard, command: ReleaseJob, now: Now, out: Outbox) -> JobChanged:
-    """Raises NotActive, NotAllowed, WrongState (running)."""
+    """It was held, or may run on a worker that is not heard: whoever releases it knows that it does not.
+
+    Raises NotActive, NotAllowed, WrongState (running).
+    """
     job = _waiting(yard, command.job_id, command.by, "released")
-    if job.held:
+    cleared = orphan_news.clear(yard, job, now, out)
+    if job.held or cleared:
         yard.change(job, out, held=False)
         out.row(yard.event(out, now, "job_released", job, command.by))
     policy.process(yard, now, out)

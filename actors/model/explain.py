@@ -11,7 +11,17 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.model import gpu_words, limit_reasons, pauses, policy, reserve, reviews, windows, worker_reasons
+from gpuyard.actors.model import (
+    gpu_words,
+    limit_reasons,
+    orphan_news,
+    pauses,
+    policy,
+    reserve,
+    reviews,
+    windows,
+    worker_reasons,
+)
 from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.clouds import DEFAULT_PROVIDER
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
@@ -43,6 +53,7 @@ def obstacles(yard: Yard, job: Job, now: Now) -> Iterator[Reason]:
     `job` need not be in the yard yet.
     """
     yield from _by_hand_and_time(job, now)
+    yield from orphan_news.reasons(yard, job, now)
     match pool_of(job):
         case Pool.GPU | Pool.CPU:
             yield from limit_reasons.of_user(yard, job)

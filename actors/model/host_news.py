@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuyard.actors.model import policy
+from gpuyard.actors.model import orphan_news, policy
 from gpuyard.actors.model.events import WorkerFacts
 from gpuyard.actors.model.hosts import BUSY, IDLE, Host, need_of
 from gpuyard.actors.model.outbox import Now, Outbox
@@ -16,7 +16,7 @@ def workers_changed(yard: Yard, facts: WorkerFacts, now: Now, out: Outbox) -> No
     """New facts about workers; one that arrives, frees up or is undrained gets the next job at once."""
     first = not yard.hosts.first_heard
     learned = yard.hosts.learn(facts, now)
-    freed = False
+    freed = orphan_news.learn(yard, facts, now, out)
     for fact in facts.workers:
         host = yard.hosts.find(fact.worker_id)
         if host is not None and host.ledger.at_once and host.ledger.releasing:

@@ -6,7 +6,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.attempt import LOCAL_HOST, Attempt, is_worker
 from gpuyard.actors.model.cloud_remote import token_of
 from gpuyard.actors.model.commands import RunSpec, WantRun
-from gpuyard.actors.model.job import Job
+from gpuyard.actors.model.job import Job, JobSpec
 
 
 def driver_of(host: str) -> str:
@@ -16,15 +16,21 @@ def driver_of(host: str) -> str:
     return names.WORKERS if is_worker(host) else names.CLOUD
 
 
-def want_run(job: Job, attempt: Attempt, db_id: str, default_lease: float, cause: str, *, again: bool) -> WantRun:
+def lease_of(spec: JobSpec, default: float) -> float | None:
+    """How long a run on a worker may live without word from us; None for the policy `hold`."""
+    return None if spec.partition_policy == "hold" else spec.lease_seconds or default
+
+
+def want_run(
+    job: Job, attempt: Attempt, db_id: str, default_lease: float, cause: str, *, again: bool, started: bool
+) -> WantRun:
     """The order for this attempt. On a worker the lease tells how long the run may live without word from us."""
     spec, remote = job.spec, is_worker(attempt.host)
-    lease = None if spec.partition_policy == "hold" else spec.lease_seconds or default_lease
     return WantRun(
         run=_run_spec(job, attempt),
-        started=attempt.started_at is not None,
+        started=started,
         host=attempt.host,
-        lease_seconds=lease if remote else None,
+        lease_seconds=lease_of(spec, default_lease) if remote else None,
         checkpoint_signal=spec.checkpoint_signal if remote else None,
         token=token_of(db_id, attempt.fence),
         asked_at=attempt.assigned_at,

@@ -33,6 +33,7 @@ class ReasonCode(StrEnum):
     BACKOFF = "Backoff"
     QUEUE_PAUSED = "QueuePaused"
     PROCESSING_HELD = "ProcessingHeld"
+    ORPHAN = "Orphan"
     PROVIDER_DOWN = "ProviderDown"
 
 
@@ -58,6 +59,7 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     ReasonCode.BACKOFF: "Its last attempt ended early; the next one waits a little.",
     ReasonCode.QUEUE_PAUSED: "Its part of the queue is paused.",
     ReasonCode.PROCESSING_HELD: "A running job was cancelled, which starts nothing by itself.",
+    ReasonCode.ORPHAN: "A run of it that this database did not order lives, or may live, on some host.",
     ReasonCode.PROVIDER_DOWN: "Its cloud provider takes no jobs.",
 }
 

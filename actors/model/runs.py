@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.model import names, policy, usage
+from gpuyard.actors.model import names, orphan_news, policy, usage
 from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, Phase, is_worker
 from gpuyard.actors.model.cloud_remote import owner_of
 from gpuyard.actors.model.commands import (
@@ -97,6 +97,8 @@ def exited(yard: Yard, event: AttemptExited, now: Now, out: Outbox) -> None:
     if attempt is None or attempt.phase not in LIVE:
         if _was_given_out(yard, event.fence, event.host):
             out.tell(driver_of(event.host), _forget(yard, event.fence, event.host))
+        if orphan_news.ended(yard, event, now, out):
+            policy.start_what_may(yard, now, out)
         return
     job = yard.jobs[attempt.job_id]
     was_cancelled = job.cancel_requested

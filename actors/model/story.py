@@ -36,6 +36,7 @@ EVENTS: Final[dict[str, str]] = {
     "queue_processed": "An admin had the queue processed; data: how many jobs started.",
     "queue_cleaned": "An admin deleted jobs that ended long ago; data: days, and how many jobs.",
     "orphan_seen": "A run that this database does not know lives here; it is left alone. Data: fence, job and pid.",
+    "orphan_stopped": "An admin had such a run stopped; data: its fence and where it lives.",
 }
 
 ENDS: Final[dict[str, str]] = {

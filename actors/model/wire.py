@@ -112,7 +112,9 @@ class Sync(Message, frozen=True, kw_only=True):
     has not yet read its own store: then `want` may lack fences. `ack` are fences whose end (and release) is durable:
     they may be forgotten. `refused` says in words why this worker gets no work (clone, version, deleted); `leave`
     tells an ephemeral one that has done its job to end. `heartbeat_seconds` is the beat asked for. `seq` grows with
-    each Sync of a session: of two that echo the same heartbeat the higher one is newer.
+    each Sync of a session: of two that echo the same heartbeat the higher one is newer. `end` are runs, with a reason,
+    that another database ordered and that an administrator of this one wants ended: the only word about them that a
+    worker takes from whom it does not obey.
     """
 
     protocol: int = msgspec.field(default_factory=_spoken)
@@ -128,3 +130,4 @@ class Sync(Message, frozen=True, kw_only=True):
     heartbeat_seconds: float = 10.0
     complete: bool = True
     seq: int = 0
+    end: dict[int, str] = {}

@@ -3,7 +3,7 @@
 The Scheduler's whole state, changed only through the methods below; each keeps the indices true and writes the rows
 that make the change durable. What to change is decided in `submit`, `runs`, `cancel`, `change` and `policy`.
 
-Invariants (checked by `violations`, used by tests and `gpuyard doctor`): a pending job stands in the order exactly
+Invariants (checked by `violations.py`, used by tests): a pending job stands in the order exactly
 once; a running one has exactly one live attempt; a GPU has at most one open hold; counts equal what they count.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 
 from gpuyard.actors.model import attempt as attempts, job as jobs, names, orders, priority
 from gpuyard.actors.model.approval_book import ApprovalBook
-from gpuyard.actors.model.attempt import LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef, is_worker
+from gpuyard.actors.model.attempt import CLOUD_HOST_PREFIX, LIVE, LOCAL_HOST, Attempt, AttemptEvent, GpuRef, is_worker
 from gpuyard.actors.model.clouds import Clouds
 from gpuyard.actors.model.commands import WantRun, WatchStart
 from gpuyard.actors.model.commit import (
@@ -35,11 +35,12 @@ from gpuyard.actors.model.commit import (
 from gpuyard.actors.model.events import AttemptExited
 from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.hosts import Hosts, need_of
-from gpuyard.actors.model.ids import FENCE_BITS, make_fence
+from gpuyard.actors.model.ids import FENCE_BITS, fence_epoch, make_fence
 from gpuyard.actors.model.job import Job, JobEvent, Status
 from gpuyard.actors.model.ledger import Ledger
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.model.order import QueueOrder
+from gpuyard.actors.model.orphans import SETTING as ORPHANS_SETTING, Orphans
 from gpuyard.actors.model.outbox import Now, Outbox
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.shapes import WORKERS_CHANGED, Cause, Pool, Shapes, pool_of
@@ -91,6 +92,12 @@ class Yard:
         self.cloud_of_user: Counter[int] = Counter()
         self.cloud_of_team: Counter[str] = Counter()
         self.clouds = Clouds()
+        self.orphans = Orphans(
+            snapshot.db_epoch,
+            snapshot.settings.get(ORPHANS_SETTING),
+            snapshot.next_job,
+            lambda spec: orders.lease_of(spec, lease_seconds),
+        )
         self.paused = frozenset(snapshot.settings.get(PAUSED_SETTING) or ()) & frozenset(PAUSABLE)
         self.processing_held = False
         self.held_since = 0.0
@@ -261,7 +268,10 @@ class Yard:
 
     def want_run(self, job: Job, attempt: Attempt, cause: str = "", *, again: bool = False) -> WantRun:
         """What the driver of the attempt's host is told; `again` after a rebuild."""
-        return orders.want_run(job, attempt, self.db_id, self.lease_seconds, cause, again=again)
+        # Of an older state that came back: where its host does not know it, it has gone with what came after.
+        older = fence_epoch(attempt.fence) < self.db_epoch and not attempt.host.startswith(CLOUD_HOST_PREFIX)
+        started = attempt.started_at is not None or older
+        return orders.want_run(job, attempt, self.db_id, self.lease_seconds, cause, again=again, started=started)
 
     def step_attempt(
         self, attempt: Attempt, event: AttemptEvent, out: Outbox, *, lazy: bool = False, **changes: Any
@@ -308,6 +318,8 @@ class Yard:
             self._join(job, now_wall)
 
     def _join(self, job: Job, now_wall: float) -> None:
+        if self.orphans.keeps(job):
+            return
         if job.spec.window is not None:
             self._watch(job.spec.window, now_wall)
         self.shapes.add(job, now_wall)
@@ -317,7 +329,18 @@ class Yard:
     def _leave_line(self, job: Job) -> None:
         self.order.remove(job)
         self.shapes.remove(job)
+        self.orphans.kept.pop(job.job_id, None)
         self.pending[pool_of(job)] -= 1
+
+    def keep_back(self, job: Job, now: Now) -> None:
+        """An orphan of a waiting job was found."""
+        self._leave_line(job)
+        self._line_up(job, now.wall)
+
+    def let_go(self, job: Job, now: Now) -> None:
+        """What kept a waiting job back is gone: it takes its turn."""
+        del self.orphans.kept[job.job_id]
+        self._join(job, now.wall)
 
     def wake_due(self, now: Now) -> bool:
         """Let the jobs in whose time has come; True when there was one."""
@@ -370,26 +393,3 @@ class Yard:
             causes.append(("team", job.team_id))
         for cause in causes:
             self.shapes.wake(cause, now.wall)
-
-    def violations(self) -> list[str]:
-        """What is wrong with the state itself; empty when all invariants hold."""
-        wrong: list[str] = []
-        pending = [j for j in self.jobs.values() if j.status is Status.PENDING]
-        running = [j for j in self.jobs.values() if j.status is Status.RUNNING]
-        if len(self.order) != len(pending) or any(j not in self.order for j in pending):
-            wrong.append("the order does not hold exactly the pending jobs")
-        if {j.job_id for j in running} != set(self.attempt_of):
-            wrong.append("running jobs and live attempts differ")
-        for status, members in ((Status.PENDING, pending), (Status.RUNNING, running)):
-            if self.counts[status] != len(members):
-                wrong.append(f"counts[{status}] is {self.counts[status]}, not {len(members)}")
-        if sum(len(members) for members in self.running.values()) != len(running):
-            wrong.append("running jobs are not each in one pool")
-        for ledger in (self.ledger, *(host.ledger for host in self.hosts.with_holds())):
-            for uuid, hold in ledger.holds.items():
-                if hold.fence not in self.attempts:
-                    wrong.append(f"GPU {uuid} of {hold.host} is held by the unknown fence {hold.fence}")
-        used = sum(j.spec.num_processes for j in self.running[Pool.GPU].values())
-        if used != self.local_gpus_used:
-            wrong.append(f"{self.local_gpus_used} local GPUs counted as used, {used} are")
-        return wrong

@@ -12,6 +12,7 @@ from gpuyard.actors.model import (
     commands as c,
     events as e,
     host_news,
+    orphan_news,
     pauses,
     reviews,
     runs,
@@ -56,6 +57,7 @@ COMMANDS: Final[Mapping[type[Message], Decision]] = {
     c.PauseQueue: pauses.pause,
     c.ResumeQueue: pauses.resume,
     c.ProcessQueue: change.process,
+    c.StopOrphan: orphan_news.stop,
 }
 
 # What the edges ask. Answered from memory, behind the commits that are under way.

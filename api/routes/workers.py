@@ -8,10 +8,19 @@ from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from gpuyard.actors.model import names
-from gpuyard.actors.model.commands import AddWorker, DrainWorker, ListWorkers, RemoveWorker, RotateWorkerToken
+from gpuyard.actors.model.attempt import LOCAL_HOST
+from gpuyard.actors.model.commands import (
+    AddWorker,
+    DrainWorker,
+    ListWorkers,
+    RemoveWorker,
+    RotateWorkerToken,
+    StopOrphan,
+)
 from gpuyard.actors.model.errors import NotFound
 from gpuyard.actors.model.views import WorkerEnrolled, WorkerView
-from gpuyard.api.answers_workers import WorkerGone, WorkerList, WorkerToken
+from gpuyard.api.answers_workers import OrphanStopping, WorkerGone, WorkerList, WorkerToken
+from gpuyard.api.core import Core
 from gpuyard.api.deps import CoreDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
@@ -77,6 +86,32 @@ async def rotate_worker_token(
     """A new token; jobs on the worker go on. The old one works until the new one connects, or for 24 h."""
     now = body is not None and body.now
     return _enrolled(await core.ask(names.WORKERS, RotateWorkerToken(worker=worker, now=now, by=viewer)))
+
+
+@router.post(
+    "/{worker}/orphans/{fence}/stop", operation_id="stop_orphan", responses=answer("stop_orphan", OrphanStopping)
+)
+async def stop_orphan(
+    core: CoreDep, viewer: ViewerDep, worker: Worker, fence: Annotated[int, Path(ge=1, lt=1 << 63)]
+) -> Response:
+    """End a run that lives on a worker and that this database did not order: it lists them as `orphans`.
+
+    Nothing else ever ends one. `local` is this machine. The answer comes before the run has ended.
+    """
+    host = await _host(core, worker)
+    await core.ask(names.SCHEDULER, StopOrphan(host=host, fence=fence, by=viewer))
+    return JsonResponse(OrphanStopping(worker_id=host, fence=fence))
+
+
+async def _host(core: Core, worker: str) -> str:
+    """A worker's id, or `local` where none is called so. Raises NotFound."""
+    try:
+        found: list[WorkerView] = await core.ask(names.WORKERS, ListWorkers(worker=worker))
+    except NotFound:
+        if worker != LOCAL_HOST:
+            raise
+        return LOCAL_HOST
+    return found[0].id
 
 
 def _enrolled(done: WorkerEnrolled) -> Response:

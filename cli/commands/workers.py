@@ -1,4 +1,4 @@
-"""`gpuyard workers list|add|get|drain|undrain|rotate-token|delete`."""
+"""`gpuyard workers list|add|get|drain|undrain|rotate-token|stop-orphan|delete`."""
 
 from __future__ import annotations
 
@@ -133,6 +133,23 @@ def delete(client: Client, worker: str, force: bool, yes: bool) -> None:
     query = {"force": True} if force else {}
     client.delete(_path(found["id"]), query=query, what=f"worker {worker} was not deleted")
     click.echo(f"{clean(found['name'])} deleted")
+
+
+@click.command("stop-orphan")
+@worker_argument
+@click.argument("runs", nargs=-1, required=True, type=click.IntRange(min=1), metavar="RUN...")
+@click.option("-y", "--yes", "yes", is_flag=True, help="Do not ask.")
+@client_options
+def stop_orphan(client: Client, worker: str, runs: Sequence[int], yes: bool) -> None:
+    """End runs on a worker that this database did not order (admins).
+
+    After an older or another database has come, nothing else ends them. `gpuyard workers get` lists them by number;
+    WORKER is `local` for those on the server's own machine.
+    """
+    confirm(f"end {amount(len(runs), 'run')} on {clean(worker)}, of which this database knows nothing?", yes)
+    for run in runs:
+        client.post(f"{_path(worker)}/orphans/{run}/stop", what=f"run {run} was not stopped")
+        click.echo(f"run {run} is being stopped")
 
 
 def _path(worker: str) -> str:

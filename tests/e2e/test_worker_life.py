@@ -202,10 +202,55 @@ def test_an_older_database_shows_the_run_as_an_orphan_and_lets_it_live(place: Pl
     assert "completed" in worker.stderr()
 
 
-def test_another_database_is_obeyed_once_nothing_of_the_first_one_lives(place: Place) -> None:
+def test_no_job_starts_beside_its_run_that_an_older_database_forgot(place: Place) -> None:
+    """It waits there, and says for what; an administrator ends the run, and the job begins anew."""
+    worker = place.enrol("box").start()
+    drain(place, "drain")
+    job = place.submit()
+    backup = place.folder / "backup.db"
+    cli(place, "db", "backup", str(backup))
+    drain(place, "undrain")
+    place.server.wait_phase(job)
+    lives(worker, job)
+    first = place.server.job(job)["attempts"][-1]["fence"]
+    place.server.stop()
+    cli(place, "db", "restore", str(backup), "--yes")
+    place.server.start()
+    eventually(lambda: orphans(worker), 60)
+    drain(place, "undrain")
+    assert place.server.job(job)["status"] == "pending"
+    (reason, *_) = place.server.get(f"/api/queue/position/{job}").body["reasons"]
+    assert (reason["code"], reason["detail"]["fence"]) == ("Orphan", first), reason
+    assert reason["unblock"] == f"gpuyard workers stop-orphan {worker.view()['id']} {first}"
+    asked = cli(place, "workers", "stop-orphan", "box", str(first), "--yes", server=True)
+    assert asked == f"run {first} is being stopped\n"
+    place.server.wait_phase(job)
+    assert not [orphan for orphan in orphans(worker) if orphan["fence"] == first]
+    (attempt,) = place.server.job(job)["attempts"]
+    assert attempt["fence"] > first
+    told = [line["action"] for line in place.server.get("/api/audit").body["entries"]]
+    assert "orphan_stopped" in told
+
+
+def drain(place: Place, verb: str) -> None:
+    assert place.server.post(f"{WORKERS}/box/{verb}").status == 200
+
+
+def test_an_administrator_of_another_database_ends_what_the_first_one_left(place: Place) -> None:
     worker = place.enrol("box").start()
     job = place.submit()
     lives(worker, job)
+    change_database(place, worker)
+    (orphan,) = eventually(lambda: orphans(worker), 60)
+    assert orphan["job_id"] == job
+    cli(place, "workers", "stop-orphan", "box", str(orphan["fence"]), "--yes", server=True)
+    mine = place.submit("echo mine")
+    assert place.server.wait(mine, timeout=60)["status"] == "completed"
+    assert not folder_of(worker, job).joinpath("go").exists(), "it did not end by itself"
+
+
+def change_database(place: Place, worker: Worker) -> None:
+    """The data folder is emptied of its database; the worker is enrolled anew there."""
     place.server.stop()
     for path in place.server.data.glob("jobs.db*"):
         shutil.move(path, place.folder / path.name)
@@ -216,6 +261,13 @@ def test_another_database_is_obeyed_once_nothing_of_the_first_one_lives(place: P
     worker.token = place.server.post(WORKERS, {"name": "box"}).body["token"]
     worker.launch()
     eventually(lambda: "another database" in worker.stderr(), 60, worker.stderr())
+
+
+def test_another_database_is_obeyed_once_nothing_of_the_first_one_lives(place: Place) -> None:
+    worker = place.enrol("box").start()
+    job = place.submit()
+    lives(worker, job)
+    change_database(place, worker)
     mine = place.submit("echo mine")
     assert place.server.job(mine)["status"] == "pending"
     let_go(worker, job)
@@ -224,7 +276,10 @@ def test_another_database_is_obeyed_once_nothing_of_the_first_one_lives(place: P
     assert "gives us work again" in worker.stderr()
 
 
-def cli(place: Place, *words: str) -> None:
-    command = [sys.executable, "-m", "gpuyard", *words, "--data-dir", str(place.server.data)]
+def cli(place: Place, *words: str, server: bool = False) -> str:
+    """What it printed; `server`: it asks the server, rather than look at its data."""
+    command = [sys.executable, "-m", "gpuyard", *words]
+    command += ["--server", place.server.url] if server else ["--data-dir", str(place.server.data)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -30,6 +30,7 @@ NOBODYS = {
     "gpu": "GPU-none",
     "name": "no-such-name",
     "worker": "no-such-worker",
+    "fence": "999999",
     "job_id": "zzzzzzzzzzzz",
     "token_id": "999999",
 }

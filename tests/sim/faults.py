@@ -11,7 +11,8 @@ from tests.sim.network import Weather
 @dataclass(slots=True)
 class Faults:
     """Rates are mean seconds between two of a kind (0: never). `restores`: at a restart of the server an older database
-    may come back; `wipes`: a machine may come back with an empty disk."""
+    may come back, of which a copy is made every `backup` seconds; `wipes`: a machine may come back with an empty disk;
+    `crowd`: so many jobs more, which have to wait for each other."""
 
     weather: Weather
     drift: float = 0.01
@@ -21,6 +22,7 @@ class Faults:
     server_freeze: float = 0.0
     registry_restart: float = 0.0
     restores: bool = False
+    backup: float = 60.0
     worker_crash: float = 0.0
     worker_freeze: float = 0.0
     keeper_kill: float = 0.0
@@ -35,6 +37,7 @@ class Faults:
     drain: float = 0.0
     rotate: float = 0.0
     delete: float = 0.0
+    crowd: int = 0
 
 
 def drawn(engine: Engine) -> Faults:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gpuyard.actors.model import cancel, commands as c, events as e, host_news, names, policy, runs, submit
+from gpuyard.actors.model import cancel, commands as c, events as e, host_news, names, orphan_news, policy, runs, submit
 from gpuyard.actors.model.commands import SubmitJob
 from gpuyard.actors.model.commit import InsertAttempt
 from gpuyard.actors.model.errors import GpuyardError
@@ -248,7 +248,7 @@ class Server:
             return
         self._ticks += 1
         self._fleet(lambda now, out: self.fleet.tick(now, out))
-        self.decide(lambda yard, now, out: policy.start_what_may(yard, now, out))
+        self.decide(_look_around)
         self.engine.after(TICK, self._tick_again, life, self._ticks)
 
     def _tick_again(self, life: int, ticks: int) -> None:
@@ -270,6 +270,17 @@ class Server:
             # A cancel holds processing back until somebody asks for work: somebody does.
             self.decide(lambda yard, now, out: policy.process(yard, now, out))
 
+    def stop_orphan(self, worker_id: str, fence: int) -> bool:
+        """False when it is none there."""
+        if not self.up or self.frozen:
+            return False
+        command = c.StopOrphan(host=worker_id, fence=fence)
+        try:
+            self.decide(lambda yard, now, out: orphan_news.stop(yard, command, now, out))
+        except GpuyardError:
+            return False
+        return True
+
     def order(self, do: Callable[[Fleet, Now, FleetOutbox], Any]) -> bool:
         """An administrator's command for the registry; False when it was refused."""
         if not self.up or self.frozen:
@@ -279,6 +290,12 @@ class Server:
         except GpuyardError:
             return False
         return True
+
+
+def _look_around(yard: Yard, now: Now, out: Outbox) -> None:
+    """As the Scheduler does at its tick."""
+    orphan_news.look(yard, now, out)
+    policy.start_what_may(yard, now, out)
 
 
 def _of_the_registry(rows: list[AnyRow]) -> bool:

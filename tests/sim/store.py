@@ -14,6 +14,7 @@ from gpuyard.actors.model.commit import (
     InsertAttempt,
     InsertJob,
     OpenHold,
+    PutSetting,
     Row,
     Snapshot,
     UpdateAttempt,
@@ -39,6 +40,7 @@ class SimStore:
         self.holds: dict[tuple[str, str], Hold] = {}
         self.workers: dict[str, dict[str, Any]] = {}
         self.audit: list[AppendAudit] = []
+        self.settings: dict[str, Any] = {}
         self.next_event = 1
 
     def write(self, rows: list[AnyRow]) -> None:
@@ -64,6 +66,8 @@ class SimStore:
                     }
                 case EventRow(id=number):
                     self.next_event = max(self.next_event, number + 1)
+                case PutSetting(key, value):
+                    self.settings[key] = value
                 case PutRecord(register="worker", values=values):
                     self.workers[values["id"]] = values
                 case DropRecord(register="worker", where=where):
@@ -94,6 +98,7 @@ class SimStore:
             jobs=tuple(replace(job) for job in self.jobs.values() if job.status in ACTIVE),
             attempts=tuple(replace(a) for a in self.attempts.values() if a.phase in LIVE or a.fence in held),
             holds=tuple(self.holds.values()),
+            settings=dict(self.settings),
             counts={status: sum(job.status == status for job in self.jobs.values()) for status in (*ACTIVE, *TERMINAL)},
         )
 
@@ -114,6 +119,7 @@ class SimStore:
         twin.jobs = {key: replace(job) for key, job in self.jobs.items()}
         twin.attempts = {key: replace(attempt) for key, attempt in self.attempts.items()}
         twin.holds, twin.workers, twin.audit = dict(self.holds), dict(self.workers), list(self.audit)
+        twin.settings = dict(self.settings)
         twin.db_epoch, twin.next_event = self.db_epoch, self.next_event
         return twin
 

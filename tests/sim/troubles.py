@@ -25,13 +25,13 @@ class Troubles:
     def __init__(self, world: World) -> None:
         self.world, self.engine = world, world.engine
         self.over = False
-        self._backup: SimStore | None = None
+        self._backups: list[SimStore] = []
         self._enrolled = 0
         faults = world.faults
         self._every(faults.server_crash, self._crash_server)
         self._every(faults.server_freeze, self._freeze_server)
         self._every(faults.registry_restart, self._reload_registry)
-        self._every(60.0 if faults.restores else 0.0, self._back_up)
+        self._every(faults.backup if faults.restores else 0.0, self._back_up)
         self._every(faults.worker_crash, self._crash_worker)
         self._every(faults.worker_freeze, self._freeze_worker)
         self._every(faults.keeper_kill, self._kill_keeper)
@@ -42,6 +42,7 @@ class Troubles:
         self._every(faults.clone, self._clone)
         self._every(faults.cancel, self._cancel)
         self._every(faults.drain, self._drain)
+        self._every(50.0 if faults.restores else 0.0, self._stop_orphan)
         self._every(faults.rotate, self._rotate)
         self._every(faults.delete, self._delete)
 
@@ -79,9 +80,8 @@ class Troubles:
         server = self.world.server
         if server.up:
             return
-        if self._backup is not None and not self.over and self.engine.chance(0.5):
-            server.restore(self._backup)
-            self._backup = None
+        if self._backups and not self.over and self.engine.chance(0.5):
+            server.restore(self.engine.random.choice(self._backups).copy())
         server.boot()
 
     def _freeze_server(self) -> None:
@@ -95,7 +95,7 @@ class Troubles:
             self.world.server.reload_fleet()
 
     def _back_up(self) -> None:
-        self._backup = self.world.server.disk.copy()
+        self._backups.append(self.world.server.disk.copy())
 
     # --- hosts and what runs there -------------------------------------------------------------------------------
 
@@ -196,6 +196,12 @@ class Troubles:
             self.engine.say("people", "cancel {}", job_id)
             self.world.server.cancel(job_id)
 
+    def _stop_orphan(self) -> None:
+        host = self._host()
+        found = [fence for fence in self.world.orphans_seen if self.world.server.stop_orphan(host.worker_id, fence)]
+        if found:
+            self.engine.say("people", "stop the orphans {} on {}", found, host.worker_id)
+
     def _drain(self) -> None:
         host = self._host()
         verb = "undrain" if host.name in self.world.drained else "drain"
@@ -209,7 +215,7 @@ class Troubles:
         key, revoke = f"{host.key}+", self.engine.chance(0.4)
         if self.world.server.order(lambda fleet, now, out: fleet.rotate(host.name, key, now, out, revoke=revoke)):
             self.engine.say("people", "rotate the key of {}{}", host.name, ", at once" if revoke else "")
-            self._backup = None
+            self._backups.clear()
             self.engine.after(self.engine.random.choice([1.0, 30.0, 100.0]), self._take_key, host, key)
 
     def _take_key(self, host: Host, key: str) -> None:
@@ -231,7 +237,7 @@ class Troubles:
             return
         if world.server.order(lambda fleet, now, out: fleet.delete(host.name, now, out, force=True)):
             self.engine.say("people", "delete {} by force", host.name)
-            self._backup = None
+            self._backups.clear()
 
     # --- healing -----------------------------------------------------------------------------------------------
 

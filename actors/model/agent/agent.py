@@ -92,6 +92,9 @@ class Agent:
         self.refused = obedience.why_not(self._book, self._strays.values(), sync)
         self._renew(sync, out)
         if self.refused:
+            if obedience.is_foreign(self._book, sync):
+                for fence in sync.end.keys() & {order.fence for order in self._all()}:
+                    self._stop(fence, sync.end[fence], out)
             return
         obedience.follow(self._book, self._strays, sync, out)
         self._leave = sync.leave
@@ -129,9 +132,10 @@ class Agent:
         return want.lease_seconds if want is not None else self.settings.start_within
 
     def _forget(self, fence: int, out: AgentOutbox) -> None:
-        """The server has durably what we know of this end."""
+        """The server has durably what we know of this end; or it knows that it is over, and nothing here knows of it:
+        an earlier life of this process may have told both, and gone down before its journal had that."""
         order = self._book.orders.get(fence) or self._strays.get(fence)
-        if order is None or not order.gone():
+        if order is None or not (order.gone() or (order.end is None and not order.kept)):
             return
         if self._strays.pop(fence, None) is None:
             self._book.write(Forgotten(fence), out)

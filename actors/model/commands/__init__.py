@@ -46,6 +46,7 @@ from gpuyard.actors.model.commands.fleet import (
     RemoveWorker as RemoveWorker,
     RotateWorkerToken as RotateWorkerToken,
     SendToPeer as SendToPeer,
+    StopOrphan as StopOrphan,
     WantAgain as WantAgain,
     WatchWorkers as WatchWorkers,
 )

@@ -65,6 +65,18 @@ class RemoveWorker(Message, frozen=True, kw_only=True):
     by: Viewer = OWNER
 
 
+class StopOrphan(Message, frozen=True, kw_only=True):
+    """End a run that lives on `host` (a worker's id, or local) and that this database did not order.
+
+    From: Frontend. To: Scheduler. Reply: True, once it is durable that somebody said so; the run ends after it. Errors:
+    NotAllowed, NotFound (no such orphan is reported there now), StoreFailed. Repeat: harmless, or NotFound.
+    """
+
+    host: str
+    fence: int
+    by: Viewer = OWNER
+
+
 class WatchWorkers(Message, frozen=True, kw_only=True):
     """Tell WorkerFacts of all workers now, and on every change from now on. From: Scheduler, at its start and after a
     rebuild. To: WorkerRegistry. Repeat: harmless."""

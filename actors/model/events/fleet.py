@@ -15,6 +15,9 @@ class WorkerFact(Message, frozen=True, kw_only=True):
     `cpu_count` its cores. `takes_work` is False for one of an older version, a refused or a leaving one. `unreachable`
     are fences of runs whose lease is in doubt. `facts` are good for a placement for `fresh_seconds` (some heartbeats).
     `heard_at` is when it was last heard (epoch seconds, None: never), `why` says why it takes no work, if it does not.
+    `orphans` are runs that it says live there and that nobody wants of it, fence → job id (None: it is not heard, so
+    they are as they were); `settled` tells that it obeys this state of the database, so what it does not report does
+    not live there and will not.
     """
 
     worker_id: str
@@ -34,19 +37,24 @@ class WorkerFact(Message, frozen=True, kw_only=True):
     fresh_seconds: float = 30.0
     heard_at: float | None = None
     why: str = ""
+    orphans: dict[int, str] | None = None
+    settled: bool = False
 
 
 class WorkerFacts(Message, frozen=True, kw_only=True):
     """The workers as the registry knows them. From: WorkerRegistry. To: Scheduler. Newest `revision` wins.
 
     Told on change, and at each beat for workers whose facts are fresh. With `partial` the workers that are not named
-    are as they were, but for those in `gone`; without it, all that are not named are gone.
+    are as they were, but for those in `gone`; without it, all that are not named are gone. A silent worker's run is
+    waited for as long as its lease, for clocks that `drift`, and `lease_margin` seconds.
     """
 
     revision: int
     workers: tuple[WorkerFact, ...] = ()
     partial: bool = False
     gone: tuple[str, ...] = ()
+    drift: float = 0.01
+    lease_margin: float = 30.0
 
 
 class PeerSaid(Message, frozen=True, kw_only=True):

@@ -8,10 +8,12 @@ from gpuyard.actors.model.message import Message
 
 class RunsAdopted(Message, frozen=True, kw_only=True):
     """The boot scan has ended. From: ProcessKeeper. To: Scheduler. `live` are the fences whose runs live, `ended`
-    those whose end is known and not yet acknowledged. Repeat: harmless."""
+    those whose end is known and not yet acknowledged, `jobs` the job ids of the live ones. Told again when all wanted
+    runs are known. Repeat: harmless."""
 
     live: tuple[int, ...] = ()
     ended: tuple[int, ...] = ()
+    jobs: dict[int, str] = {}
 
 
 class AttemptAccepted(Message, frozen=True, kw_only=True):

@@ -15,10 +15,11 @@ from gpuyard.actors.model.outbox import Now
 
 class Due:
     """Changes are gathered, so that a burst of them is told once. Revisions grow, and begin above those of any fleet
-    before this one (`now` is its start), which the Scheduler may have outlived."""
+    before this one (`now` is its start), which the Scheduler may have outlived. `identity` is our database's."""
 
-    def __init__(self, settings: FleetSettings, now: Now) -> None:
+    def __init__(self, settings: FleetSettings, identity: tuple[str, int], now: Now) -> None:
         self._settings = settings
+        self._identity = identity
         self._revision = int(now.monotonic * 1_000_000)
         self._syncs: dict[str, Worker] = {}
         self._facts: dict[str, Worker] = {}
@@ -62,6 +63,13 @@ class Due:
         self, workers: Iterable[Worker], now: Now, out: FleetOutbox, partial: bool = False, gone: tuple[str, ...] = ()
     ) -> None:
         self._revision += 1
-        facts = tuple(fact_of(worker, self._settings, now) for worker in workers)
-        out.tell(names.SCHEDULER, WorkerFacts(revision=self._revision, workers=facts, partial=partial, gone=gone))
+        told = WorkerFacts(
+            revision=self._revision,
+            workers=tuple(fact_of(worker, self._settings, self._identity, now) for worker in workers),
+            partial=partial,
+            gone=gone,
+            drift=self._settings.drift,
+            lease_margin=self._settings.lease_margin,
+        )
+        out.tell(names.SCHEDULER, told)
         self._facts.clear()

@@ -14,10 +14,11 @@ from gpuyard.actors.model.outbox import Now
 from gpuyard.actors.model.wire import PROTOCOL, Heartbeat, Report
 
 BEATS_FRESH = 3
+HEARD = frozenset({WorkerState.IDLE, WorkerState.BUSY, WorkerState.DRAINING})
 
 
-def fact_of(worker: Worker, settings: FleetSettings, now: Now) -> WorkerFact:
-    """The newest that is known of it."""
+def fact_of(worker: Worker, settings: FleetSettings, identity: tuple[str, int], now: Now) -> WorkerFact:
+    """The newest that is known of it. `identity` is our database's id and epoch."""
     record, session = worker.record, worker.session
     why = why_not(worker)
     plain = WorkerFact(
@@ -47,6 +48,8 @@ def fact_of(worker: Worker, settings: FleetSettings, now: Now) -> WorkerFact:
         at_once=beat.at_once,
         max_jobs=1 if record.ephemeral else beat.max_jobs,
         cpu_count=beat.cpu_count,
+        orphans=orphans(worker, beat) if _speaks_for_itself(worker, beat) else None,
+        settled=_speaks_for_itself(worker, beat) and (beat.db_id, beat.db_epoch) == identity,
     )
 
 
@@ -64,6 +67,21 @@ def why_not(worker: Worker) -> str:
     if worker.record.ephemeral and worker.record.spent:
         return "it is ephemeral and has had its job"
     return beat.error or ""
+
+
+def orphans(worker: Worker, beat: Heartbeat) -> dict[int, str]:
+    """What lives there, as its newest heartbeat says, and is no present attempt: fence → job id."""
+    return {
+        fence: report.job_id
+        for fence, report in beat.attempts.items()
+        if not has_ended(report)
+        and (want.decided if (want := worker.wants.get(fence)) is not None else fence in worker.strays)
+    }
+
+
+def _speaks_for_itself(worker: Worker, beat: Heartbeat) -> bool:
+    """Is it heard, and does it know of all that runs in its name? Of two that spoke in turn neither does."""
+    return worker.state in HEARD and beat.incarnation not in worker.record.clones
 
 
 def _free_of_strays(worker: Worker, beat: Heartbeat) -> tuple[GpuFact, ...]:

@@ -56,7 +56,7 @@ class Fleet:
         self._departed = Departed(settings)
         self._where: dict[int, Worker] = {}
         self._reports = Reports(db_id, db_epoch, self._owner, self.counters)
-        self._due = Due(settings, now)
+        self._due = Due(settings, self._identity, now)
         self._retell_at = now.monotonic
 
     # --- what workers say --------------------------------------------------------------------------------------
@@ -244,6 +244,10 @@ class Fleet:
         worker = self.workers.get(stop.host)
         if worker is None:
             self._departed.want_stop(stop, now.monotonic)
+            return
+        if stop.fence in worker.strays and worker.beat is not None and self._reports.is_foreign(worker.beat):
+            worker.ending[stop.fence] = stop.reason or "stopped"
+            self._due.sync(worker)
             return
         known = worker.wants.get(stop.fence) or self._begin(worker, stop.fence, now)
         known.stop_reason = known.stop_reason or stop.reason or "stopped"

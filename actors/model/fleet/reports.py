@@ -39,7 +39,7 @@ class Reports:
                 stray = worker.strays.setdefault(fence, Stray(report=report))
                 stray.report = report
                 self._of_a_stray(worker, fence, stray, foreign, complete, out)
-        for known in (worker.strays, worker.acks):
+        for known in (worker.strays, worker.acks, worker.ending):
             for fence in [fence for fence in known if fence not in beat.attempts]:
                 _drop(known, fence)
 
@@ -130,7 +130,7 @@ def _exited(worker: Worker, fence: int, report: Report) -> AttemptExited:
     )
 
 
-def _drop(known: dict[int, Stray] | set[int], fence: int) -> None:
+def _drop(known: dict[int, Stray] | dict[int, str] | set[int], fence: int) -> None:
     if isinstance(known, set):
         known.discard(fence)
     else:

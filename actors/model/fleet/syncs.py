@@ -43,6 +43,7 @@ def sync(
         heartbeat_seconds=settings.heartbeat,
         complete=complete,
         seq=session.syncs,
+        end=dict(worker.ending),
     )
 
 

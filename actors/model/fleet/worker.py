@@ -98,7 +98,8 @@ class Worker:
     """`session` is None until one is admitted, `heard_at` (server's monotonic) when it was last heard or may have been.
 
     `wants` is what the Scheduler wants of it, `strays` what it reports beyond that, `acks` what it may forget, all by
-    fence. `challengers` are sessions that are not listened to. `refused` says in words why it gets no work.
+    fence; `ending` are strays of another database that an administrator wants ended, with the reason. `challengers` are
+    sessions that are not listened to. `refused` says in words why it gets no work.
     """
 
     record: WorkerRecord
@@ -108,6 +109,7 @@ class Worker:
     wants: dict[int, Wanted] = field(default_factory=dict)
     strays: dict[int, Stray] = field(default_factory=dict)
     acks: set[int] = field(default_factory=set)
+    ending: dict[int, str] = field(default_factory=dict)
     challengers: dict[str, Challenger] = field(default_factory=dict)
     refused: str = ""
 

@@ -178,6 +178,14 @@ class TestEnds:
         stage.sync(ack=(fence(1),))
         assert Forgotten(fence(1)) not in stage.journal
 
+    def test_one_that_nobody_here_knows_is_forgotten_when_the_server_says_that_it_is_over(self, stage: Stage) -> None:
+        """An earlier life of the process told the end and went down; its keeper had forgotten the run already."""
+        stage.sync({fence(1): want(1, started=True)})
+        stage.begin()
+        assert stage.last is not None and stage.last.attempts[fence(1)].phase == Phase.ASSIGNED
+        stage.sync(ack=(fence(1),))
+        assert stage.written == [Forgotten(fence(1))]
+
     def test_what_it_heard_twice_is_one_end(self, stage: Stage) -> None:
         stage.runs(1)
         stage.ends(1)
@@ -235,6 +243,21 @@ class TestObedience:
         assert stage.written == [] and "another database" in stage.agent.refused
         assert [type(message) for message in stage.to_the_keeper()] == [RenewLeases]
         assert stage.last is not None and (stage.last.db_id, stage.last.db_epoch) == ("db", EPOCH)
+
+    def test_but_an_administrator_of_it_may_have_a_run_ended(self, stage: Stage) -> None:
+        stage.runs(1)
+        stage.sync(db_id="another", end={fence(1): "stopped by ann", fence(9): "never here"})
+        assert stage.written == [StopAsked(fence(1), "stopped by ann")]
+        assert stage.said(WantStop, names.KEEPER) == [WantStop(fence=fence(1), reason="stopped by ann")]
+        stage.ends(1)
+        stage.empties(1)
+        stage.sync({fence(2): want(2)}, db_id="another")
+        assert stage.agent.refused == "" and Ordered in map(type, stage.written)
+
+    def test_an_older_state_of_its_own_may_not(self, stage: Stage) -> None:
+        stage.runs(1)
+        stage.sync(db_epoch=EPOCH - 1, end={fence(1): "stopped by ann"})
+        assert stage.written == [] and stage.agent.refused
 
     def test_it_is_followed_once_nothing_runs_any_more(self, stage: Stage) -> None:
         stage.runs(9)

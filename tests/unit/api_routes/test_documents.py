@@ -120,6 +120,7 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "add_worker": answers_workers.WorkerToken,
     "drain_worker": views.WorkerView,
     "undrain_worker": views.WorkerView,
+    "stop_orphan": answers_workers.OrphanStopping,
     "rotate_worker_token": answers_workers.WorkerToken,
     "delete_worker": answers_workers.WorkerGone,
     "clear_gpu": answers.GpuAside,

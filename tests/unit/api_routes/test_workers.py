@@ -107,6 +107,15 @@ def test_a_taken_name_is_422_and_an_unknown_worker_404(fleet: Yard) -> None:
         assert fleet.ask(method, f"{PATH}/nobody{path}").status_code == 404
 
 
+def test_an_orphan_that_nobody_reports_is_404_and_its_number_is_checked(fleet: Yard) -> None:
+    add(fleet)
+    for where in ("box", "local", "nobody"):
+        assert fleet.ask("POST", f"{PATH}/{where}/orphans/5/stop").status_code == 404
+    assert "no orphan 5 is reported there" in fleet.ask("POST", f"{PATH}/local/orphans/5/stop").json()["detail"]
+    for number in ("0", "x", str(1 << 63)):
+        assert fleet.ask("POST", f"{PATH}/box/orphans/{number}/stop").status_code == 422
+
+
 def test_without_zeromq_enrolment_is_409_and_names_the_flag(yard: Yard) -> None:
     answer = yard.ask("POST", PATH, {"name": "box"})
     assert answer.status_code == 409 and "--zmq-bind" in answer.json()["detail"]

@@ -23,7 +23,8 @@ jobs/submit jobs/list jobs/get jobs/status jobs/why jobs/logs jobs/events jobs/w
 jobs/release jobs/priority jobs/delete jobs/purge jobs/approval
 approvals/list approvals/approve approvals/reject approvals/rules/list approvals/rules/add approvals/rules/set
 approvals/rules/remove approvals/rules/test
-workers/list workers/add workers/get workers/drain workers/undrain workers/rotate-token workers/delete
+workers/list workers/add workers/get workers/drain workers/undrain workers/rotate-token
+workers/stop-orphan workers/delete
 cloud/providers/list cloud/providers/test cloud/providers/enable cloud/providers/disable cloud/cost
 queue/status queue/me queue/position queue/limits queue/process queue/pause queue/resume queue/cleanup
 """

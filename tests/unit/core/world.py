@@ -40,6 +40,7 @@ from gpuyard.actors.model.people import OWNER, Viewer
 from gpuyard.actors.model.registers import AppendAudit, DropRecord, PutRecord
 from gpuyard.actors.model.shapes import Pool, pool_of
 from gpuyard.actors.model.views import JobAccepted, JobRefused
+from gpuyard.actors.model.violations import violations
 from gpuyard.actors.model.yard import Yard
 
 
@@ -47,6 +48,7 @@ class MemoryStore:
     """Applies rows as the real store must: a guard that fails is an error here, since the core never races."""
 
     def __init__(self) -> None:
+        self.db_epoch = 1
         self.jobs: dict[str, Job] = {}
         self.attempts: dict[int, Attempt] = {}
         self.holds: dict[tuple[str, str], Hold] = {}
@@ -118,7 +120,7 @@ class MemoryStore:
         held = {hold.fence for hold in self.holds.values()}
         return Snapshot(
             db_id="test",
-            db_epoch=1,
+            db_epoch=self.db_epoch,
             next_job=max((job.id for job in self.jobs.values()), default=0) + 1,
             next_seq=max((job.seq for job in self.jobs.values()), default=0) + 1,
             next_event=max((event.id for event in self.events), default=0) + 1,
@@ -204,7 +206,7 @@ class World:
                     self.releasing[message.fence] = message.uuids
                 case LookAtGpus():
                     self.to_look_at.append(message.fence)
-        assert self.yard.violations() == []
+        assert violations(self.yard) == []
         return answer
 
     def _check_start(self, want: WantRun) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gpuyard.actors.model.attempt import Phase
+from gpuyard.actors.model.commands import WantStop
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, OrphanSeen, WorkerFacts
-from gpuyard.actors.model.wire import Report
+from gpuyard.actors.model.wire import STOP, Report, Want
 from tests.unit.fleet.stage import EPOCH, Machine, Stage, ended, fence, running
 
 
@@ -184,6 +185,49 @@ class TestOrphans:
         assert stage.said(AttemptExited) == [], "the same number of another database"
         assert [o.fence for o in stage.said(OrphanSeen)] == [fence(9, 8)]
         assert not stage.fact().takes_work and "another database" in stage.fact().why
+
+    def test_one_of_another_database_is_ended_by_a_word_of_its_own(self, stage: Stage, machine: Machine) -> None:
+        machine.fields["db_id"] = "another"
+        machine.reports[fence(1)] = running(1)
+        assert machine.beat().end == {}
+        stage.stop(1)
+        assert machine.beat().end == {fence(1): "cancelled by ann"} and machine.beat().want == {}
+        machine.reports[fence(1)] = ended(1)
+        machine.beat()
+        machine.reports.clear()
+        assert machine.beat().end == {}
+
+    def test_one_of_an_earlier_state_of_ours_is_told_to_stop_and_is_an_orphan_until_it_has(
+        self, stage: Stage, machine: Machine
+    ) -> None:
+        machine.reports[fence(7, 2)] = running(1)
+        machine.beat()
+        assert stage.fact().orphans == {fence(7, 2): "job1"}
+        order = WantStop(fence=fence(7, 2), reason="stopped by ann", host="w")
+        stage.do(lambda now, out: stage.fleet.want_stop(order, now, out))
+        assert machine.beat().want == {fence(7, 2): Want(action=STOP, reason="stopped by ann")}
+        assert stage.fact().orphans == {fence(7, 2): "job1"}, "it lives still"
+        machine.reports[fence(7, 2)] = ended(1)
+        machine.beat()
+        assert stage.fact().orphans == {}
+
+    def test_the_scheduler_is_told_of_orphans_only_by_who_can_be_heard_and_of_who_has_settled(
+        self, stage: Stage, machine: Machine
+    ) -> None:
+        stage.restart()
+        assert (stage.fact().orphans, stage.fact().settled) == (None, False)
+        machine.fields["db_epoch"] = EPOCH - 1
+        machine.beat()
+        assert (stage.fact().orphans, stage.fact().settled) == ({}, False), "an older order may still reach it"
+        machine.fields["db_epoch"] = EPOCH
+        machine.beat()
+        assert (stage.fact().orphans, stage.fact().settled) == ({}, True)
+        stage.want(1)
+        machine.reports[fence(1)] = running(1)
+        machine.beat()
+        assert stage.fact().orphans == {}, "a wanted run is none"
+        stage.pass_by(200.0)
+        assert (stage.fact().orphans, stage.fact().settled) == (None, False)
 
     def test_one_that_obeys_a_later_state_of_our_database_gets_no_work(self, stage: Stage, machine: Machine) -> None:
         machine.fields["db_epoch"] = EPOCH + 1
