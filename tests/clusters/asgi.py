@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 
+from tests.machine import free_port
 from tests.support import eventually
 
 
@@ -35,6 +36,4 @@ class Served:
 
 def nobody() -> str:
     """An address where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"

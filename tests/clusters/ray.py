@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.machine import end_all_of, free_port
 from tests.support import eventually
 
 
@@ -30,7 +30,7 @@ class RayCluster:
     def __init__(self, folder: Path, ray: str | None = None) -> None:
         self.folder = folder
         self._ray = ray
-        self._ports = [_free_port() for _ in range(3)]
+        self._ports = [free_port() for _ in range(3)]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -78,7 +78,7 @@ class RayCluster:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(timeout=20)
-        eventually(self._nothing_left, timeout=30, message="processes of Ray are left")
+        end_all_of(self.folder)
 
     def _takes_jobs(self) -> bool:
         """The dashboard answers long before the agent that runs jobs is there."""
@@ -94,31 +94,3 @@ class RayCluster:
             return False
         finally:
             connection.close()
-
-    def _nothing_left(self) -> bool:
-        """Ray's processes, and the jobs' own, name the folder in their command line or environment."""
-        needle = os.fsencode(self.folder)
-        left = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-                text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
-            except (OSError, IndexError):
-                continue
-            if state != "Z" and (needle + b"/" in text or needle + b"\0" in text):
-                left.append(int(entry.name))
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return not left
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -14,6 +14,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from tests.machine import end_all_of, free_port
 from tests.support import eventually
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
@@ -36,7 +37,7 @@ class SlurmCluster:
         self.folder = folder
         self.conf = folder / "slurm.conf"
         self.min_job_age = min_job_age
-        self._ports = (_free_port(), _free_port())
+        self._ports = (free_port(), free_port())
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> SlurmCluster:
@@ -81,7 +82,7 @@ class SlurmCluster:
             self.run("scancel", "--me")
         for name in list(self._processes):
             self._end(name, signal.SIGTERM)
-        eventually(self._nothing_left, timeout=30, message="processes of the cluster are left")
+        end_all_of(self.folder)
 
     # --- inside ---
 
@@ -170,31 +171,3 @@ PartitionName=gpu Nodes={self.node} Default=YES MaxTime=INFINITE State=UP OverSu
     def _died(self, name: str) -> bool:
         said = [path.read_text(errors="replace")[-2000:] for path in sorted((self.folder / "log").iterdir())]
         raise RuntimeError(f"{name} ended by itself:\n" + "\n".join(said))
-
-    def _nothing_left(self) -> bool:
-        """Job steps (slurmstepd and what it started) name the folder or its slurm.conf."""
-        needle = os.fsencode(self.folder)
-        left = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-                text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
-            except (OSError, IndexError):
-                continue
-            if state != "Z" and needle + b"/" in text:
-                left.append(int(entry.name))
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return not left
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -13,41 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.machine import end_all_of, processes_of
 from tests.support import eventually
 
 TERMINAL = {"completed", "failed", "cancelled"}
-
-
-def processes_of(data: Path) -> list[int]:
-    """Every living process of whoever has this data folder: by its command line or its environment naming it."""
-    needle = os.fsencode(data)
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
-        except (OSError, IndexError):
-            continue
-        if state != "Z" and (needle + b"\0" in text or needle + b"/" in text):
-            found.append(int(entry.name))
-    return found
-
-
-def end_all_of(data: Path) -> None:
-    """End them, by pid; returns when none is left."""
-
-    def gone() -> bool:
-        left = processes_of(data)
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return not left
-
-    eventually(gone, timeout=30, message="processes are left")
 
 
 class Answer:

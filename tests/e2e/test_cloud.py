@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from tests.clusters.fake_replicate import VERSIONS, FakeReplicate
 from tests.clusters.slurm import SlurmCluster
 from tests.e2e.conftest import MakeServer
 from tests.e2e.server import Server
+from tests.machine import free_port
 from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -183,7 +183,7 @@ class TestReplicate:
         """A server that looks by itself once in two minutes only: whatever is quicker came by a webhook."""
         served = Served(fake.app)
         server = make_server()
-        server.flags = ["--port", str(_free_port()), *server.flags]
+        server.flags = ["--port", str(free_port()), *server.flags]
         settings = {
             "base_url": served.url,
             "model": "test/model",
@@ -237,10 +237,3 @@ class TestRay:
         server.wait_phase(running, timeout=60)
         gpuyard(server, "jobs", "cancel", running, "--yes")
         assert server.wait(running, timeout=60)["status"] == "cancelled"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.server import Server, end_all_of
+from tests.e2e.server import Server
+from tests.machine import end_all_of
 from tests.support import eventually
 
 # The product's figures in parts of a second instead of minutes.

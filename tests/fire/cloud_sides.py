@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from typing import Any
 
 from tests.clusters.fake_replicate import VERSIONS
 from tests.clusters.slurm import SlurmCluster
+from tests.machine import free_port
 from tests.support import eventually
 
 TOKEN = "r8_test"
@@ -58,9 +58,7 @@ class ReplicateSide(Side):
     environ = {"REPLICATE_API_TOKEN": TOKEN}
 
     def __init__(self, folder: Path, settle_seconds: float) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.settings = {
             "base_url": f"http://127.0.0.1:{self._port}",
             "settle_seconds": settle_seconds,

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gpuyard.actors.keeper.program import lease
-from tests.e2e.server import TERMINAL, Server, processes_of
+from tests.e2e.server import TERMINAL, Server
 from tests.e2e.worker import WORKERS, Worker
 from tests.keeper.host import comm
+from tests.machine import processes_of
 from tests.net.hosts import Cable, Host, children
 from tests.net.marks import Span, check_none_overlap, spans
 from tests.support import eventually

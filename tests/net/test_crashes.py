@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import processes_of
 from tests.keeper.host import kill
+from tests.machine import processes_of
 from tests.net.fleet import LEASE, TIMEOUT, NetServer
 from tests.net.hosts import boottime
 from tests.net.scenes import MakeWorker, Scene, Stage, wait_until

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,8 @@ from gpuyard.cli import credentials
 from gpuyard.cli.exits import ExitCode, Failure
 from gpuyard.cli.http import ApiError, Client, Unreachable
 from gpuyard.cli.options import make_client
+from tests.machine import free_port
 from tests.unit.cli.recorder import Answer, Recorder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_question_is_asked_again_when_the_connection_breaks(server: Recorder, client: Client) -> None:
