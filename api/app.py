@@ -47,7 +47,7 @@ def create_app(
     app.state.core = core
     app.state.settings = settings
     app.state.hub = Hub()
-    app.state.streams = Streams(settings.max_streams, settings.keepalive_seconds)
+    app.state.streams = Streams(settings.max_streams, settings.keepalive_seconds, settings.max_streams_of_one)
     app.state.timings = Timings()
     app.state.samples = Samples()
     app.state.logins = LogIns()

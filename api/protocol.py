@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import h11
@@ -21,10 +23,35 @@ from gpuyard.actors.model.errors import Busy, GpuyardError
 from gpuyard.api.errors import STATUS, HeadTooLarge, Malformed, RequestTimeout, body_of
 from gpuyard.api.guard import SECURITY_HEADERS
 from gpuyard.api.peer import Connection
+from gpuyard.api.proxies import networks, parsed
 
 HEAD_SECONDS = 15.0
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 2_000
+# Of one address: a whole team behind one router, but not all of the above. Not of this machine, nor of a proxy of ours.
+MAX_OF_ADDRESS = 500
+
+
+class Crowd:
+    """How many connections of this server each address has."""
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        self._trusted = networks(trusted)
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, address: str) -> int:
+        """One more; how many there are now, 0 for an address that is not counted."""
+        ip = parsed(address)
+        if ip is None or ip.is_loopback or any(ip in network for network in self._trusted):
+            return 0
+        self._counts[address] += 1
+        return self._counts[address]
+
+    def leave(self, address: str) -> None:
+        if self._counts[address] > 1:
+            self._counts[address] -= 1
+        else:
+            del self._counts[address]
 
 
 class HttpProtocol(H11Protocol):
@@ -32,6 +59,7 @@ class HttpProtocol(H11Protocol):
 
     head_seconds = HEAD_SECONDS
     max_connections = MAX_CONNECTIONS
+    max_of_address = MAX_OF_ADDRESS
 
     def __init__(
         self,
@@ -39,20 +67,27 @@ class HttpProtocol(H11Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         super().__init__(config, server_state, dict(app_state), _loop)
+        self._crowd = crowd or Crowd()
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app_state["connection"] = Connection(self.client, _address(self.server), transport.abort)
+        of_address = self._crowd.enter(self.client[0]) if self.client else 0
         if len(self.connections) > self.max_connections:
             self._answer(Busy("too many connections: try again shortly"))
+        elif of_address > self.max_of_address:
+            self._answer(Busy("too many connections from this address: close some, and try again"))
         else:
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        if self.client:
+            self._crowd.leave(self.client[0])
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

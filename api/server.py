@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from gpuyard.api.protocol import MAX_HEAD_BYTES, HttpProtocol
+from gpuyard.api.protocol import MAX_HEAD_BYTES, Crowd, HttpProtocol
 from gpuyard.api.tls import LiveTls
 
 KEEP_ALIVE_SECONDS = 75
@@ -48,6 +48,7 @@ class Server(uvicorn.Server):
         self._app = app
         self._serving = serving
         self._tls = tls
+        self._crowd = Crowd(app.state.settings.trusted_proxies)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's own for sockets that it is given, but with our context and a bound for handshakes."""
@@ -64,7 +65,7 @@ class Server(uvicorn.Server):
         self._serving()
 
     def _protocol(self) -> HttpProtocol:
-        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state, crowd=self._crowd)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Open event streams would keep uvicorn from ending: they end first."""

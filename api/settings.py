@@ -44,4 +44,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_burst: int = 200
     max_requests: int = 1_000
     max_streams: int = 256
+    max_streams_of_one: int = 64
     keepalive_seconds: float = 15.0

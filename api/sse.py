@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from gpuyard.actors.model.errors import Busy, GpuyardError
 from gpuyard.actors.model.people import Viewer
+from gpuyard.api.errors import RateLimited
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -39,9 +40,10 @@ def frame(data: Any, event: str | None = None, id: int | None = None) -> bytes:
 class Streams:
     """The open streams of this process: how many, and the end of them all."""
 
-    def __init__(self, most: int, keepalive: float) -> None:
+    def __init__(self, most: int, keepalive: float, most_of_one: int = 64) -> None:
         self.keepalive = keepalive
         self._most = most
+        self._most_of_one = most_of_one
         self._ends: dict[asyncio.Event, Viewer | None] = {}
         self._closed = False
 
@@ -54,7 +56,11 @@ class Streams:
             raise Busy(f"{len(self._ends)} event streams are open: try again shortly")
 
     def entered(self, viewer: Viewer | None = None) -> asyncio.Event:
-        """Count one more, of `viewer`; the event is set when it must end."""
+        """Count one more, of `viewer`; the event is set when it must end. Raises RateLimited for one who has many."""
+        if viewer is not None and viewer.token_id is not None:
+            own = sum(one is not None and one.user_id == viewer.user_id for one in self._ends.values())
+            if own >= self._most_of_one:
+                raise RateLimited(f"{own} event streams of yours are open: close some", retry_after=5)
         end = asyncio.Event()
         if self._closed:
             end.set()

@@ -36,22 +36,22 @@ def pick(item: Any, path: str) -> Any:
 
     A key that has dots itself is found too: the longest key wins.
     """
-    found = _walk(item, path.split("."))
+    found = _walk(item, path)
     return None if found is _MISSING else found
 
 
-def _walk(item: Any, parts: Sequence[str]) -> Any:
-    if not parts:
-        return item
+def _walk(item: Any, path: str) -> Any:
+    """In the time of the path's length, however many dots it has."""
     if isinstance(item, dict):
-        for size in range(len(parts), 0, -1):
-            key = ".".join(parts[:size])
-            if key in item:
-                found = _walk(item[key], parts[size:])
-                if found is not _MISSING:
-                    return found
-    elif isinstance(item, list) and parts[0].isdecimal() and int(parts[0]) < len(item):
-        return _walk(item[int(parts[0])], parts[1:])
+        keys = [key for key in item if path == key or path.startswith(f"{key}.")]
+        for key in sorted(keys, key=len, reverse=True):
+            found = item[key] if path == key else _walk(item[key], path[len(key) + 1 :])
+            if found is not _MISSING:
+                return found
+    elif isinstance(item, list):
+        first, dot, rest = path.partition(".")
+        if len(first) < 10 and first.isdecimal() and int(first) < len(item):
+            return _walk(item[int(first)], rest) if dot else item[int(first)]
     return _MISSING
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from gpuyard.api.protocol import HttpProtocol
+from gpuyard.api.protocol import Crowd, HttpProtocol
 from gpuyard.api.settings import Settings
 from tests.answering import Cast
+from tests.certificates import self_signed
 from tests.frontends import Reply, Served, frontend
 
 KIB, MIB = 1024, 1024 * 1024
@@ -211,6 +215,57 @@ def test_too_many_connections(actors: Cast, monkeypatch: pytest.MonkeyPatch) -> 
         finally:
             for sock in held:
                 sock.close()
+
+
+def test_one_address_does_not_take_all_connections(actors: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(trusted=["192.0.2.0/24"])
+    assert [crowd.enter("198.51.100.7") for _ in range(3)] == [1, 2, 3]
+    assert crowd.enter("198.51.100.8") == 1
+    crowd.leave("198.51.100.7")
+    assert crowd.enter("198.51.100.7") == 3
+    assert {crowd.enter(own) for own in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "192.0.2.9", "nonsense")} == {0}
+    for address in ("198.51.100.7", "198.51.100.7", "198.51.100.7", "198.51.100.8", "127.0.0.1"):
+        crowd.leave(address)
+    assert not crowd._counts
+    monkeypatch.setattr(Crowd, "enter", lambda self, address: HttpProtocol.max_of_address + 1)
+    with frontend(actors) as served:
+        refused(served.raw(b""), 503, "busy")
+
+
+@pytest.fixture
+def speaking_tls(actors: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A server with TLS that waits a quarter of a second for handshakes and heads."""
+    monkeypatch.setattr("gpuyard.api.server.HANDSHAKE_SECONDS", 0.25)
+    monkeypatch.setattr(HttpProtocol, "head_seconds", 0.25)
+    pair = self_signed(tmp_path)
+    with frontend(actors, Settings(ssl_cert=str(pair.cert), ssl_key=str(pair.key))) as served:
+        yield served
+
+
+def test_a_handshake_that_never_ends(speaking_tls: Served) -> None:
+    """Nor one that never begins, nor what is no TLS at all: each is hung up on, without a byte of an answer."""
+    for data in (b"", b"\x16\x03\x01\x02\x00\x01", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\0" * 100):
+        with socket.create_connection(("127.0.0.1", speaking_tls.port), timeout=20) as sock:
+            sock.sendall(data)
+            seen = b""
+            try:
+                while piece := sock.recv(4096):
+                    seen += piece
+            except ConnectionResetError:
+                pass
+            assert b"HTTP" not in seen
+
+
+def test_a_slow_head_over_tls(speaking_tls: Served, tmp_path: Path) -> None:
+    context = ssl.create_default_context(cafile=str(tmp_path / "server.crt"))
+    with (
+        socket.create_connection(("127.0.0.1", speaking_tls.port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        assert (answer.status, json.loads(answer.read())["code"]) == (408, "request_timeout")
 
 
 def test_many_clients_at_once_are_all_answered(served: Served) -> None:
