@@ -17,7 +17,7 @@ from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.cloud import registry
 from gpuyard.actors.cloud.desk import Desk
 from gpuyard.actors.cloud.messages import CallEnded, Due, Heard, Loaded, Recorded, Reload, Tested, Uploading
-from gpuyard.actors.cloud.provider import Forged, NotConfigured
+from gpuyard.actors.cloud.provider import Forged, NotConfigured, Retryable
 from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.model import commands as c, names
 from gpuyard.actors.model.clock import iso
@@ -228,6 +228,7 @@ class CloudDispatcher(Actor):
             available=tuple(name for name, book in live.items() if book.circuit.closed),
             down={name: book.circuit.why for name, book in live.items() if not book.circuit.closed},
             refused=refused,
+            retry_at={name: book.circuit.retry_at for name, book in live.items() if book.circuit.open},
             prices=self._settings.prices,
         )
         self.context.ref(names.SCHEDULER).tell(facts)
@@ -277,7 +278,9 @@ class CloudDispatcher(Actor):
         book, ok = self._books[name], isinstance(message.answer, Health)
         if ok and book.circuit.open:
             book.circuit.retry_at = now.wall  # its own probe will see the same
-            self._advance(name)
+        elif isinstance(answer, Retryable):
+            book.tested(Trouble(kind=answer.kind, text=str(answer), retry_after=answer.retry_after), now)
+        self._advance(name)
         seconds = round(time.monotonic() - message.began, 3)
         detail = answer.detail if ok else str(answer) or type(answer).__name__
         _answer(message.reply, ProviderTested(name=name, ok=ok, detail=detail, seconds=seconds))
@@ -328,7 +331,8 @@ class CloudDispatcher(Actor):
         if not by.is_admin:
             raise NotAllowed("only an admin tests and changes providers")
         if name in self._missing:
-            raise NotFound(f"the provider {name} takes no jobs: {self._missing[name]}")
+            hint = "`gpuyard config show` says where the settings are; a server reads them when it starts"
+            raise NotFound(f"the provider {name} takes no jobs: {self._missing[name]} ({hint})")
         if name not in self._books:
             raise NotFound(f"there is no provider {name}; `gpuyard cloud providers list` names them")
 

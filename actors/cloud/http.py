@@ -27,13 +27,23 @@ LONGEST_SAID: Final = 300
 
 
 class Api:
-    """`name` is the provider's, `headers` hold the credential: neither they nor an address's query is ever logged."""
+    """`name` is the provider's, `headers` hold the credential: neither they nor an address's query is ever logged.
+    `setting` is what the settings call its address."""
 
-    def __init__(self, name: str, base_url: str, headers: Mapping[str, str], seconds: float, at_once: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        headers: Mapping[str, str],
+        seconds: float,
+        at_once: int,
+        setting: str = "base_url",
+    ) -> None:
         if not base_url.startswith(("http://", "https://")):
-            raise NotConfigured(f"base_url must begin with https:// or http://, not {base_url!r}")
+            raise NotConfigured(f"{setting} must begin with https:// or http://, not {base_url!r}")
         self.name = name
         self.base_url = base_url.rstrip("/")
+        self._shown = base_url.rpartition("@")[2]  # a name and password may stand before it
         self._headers = dict(headers)
         self._timeout = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
         self._limits = httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once)
@@ -58,7 +68,7 @@ class Api:
         try:
             answer = await self._open().request(method, self.base_url + path, content=content, headers=sent, **more)
         except NOTHING_SENT as error:
-            raise Retryable(f"{self.name} cannot be reached: {_words(error)}") from error
+            raise Retryable(f"{self.name} cannot be reached at {self._shown}: {_words(error)}") from error
         except (httpx2.HTTPError, OSError) as error:
             raise Retryable(f"{self.name} did not answer: {_words(error)}", unsure=True) from error
         if answer.status_code < 300 or answer.status_code in also:
@@ -78,7 +88,8 @@ class Api:
     def _trouble(self, answer: httpx2.Response) -> Exception:
         status, text = answer.status_code, f"{self.name} answers {answer.status_code}: {said(answer)}"
         if status in (401, 403):
-            return Retryable(f"{text} (is its credential right?)", down=True)
+            settings = f"token_file in [providers.{self.name.lower()}]"
+            return Retryable(f"{text} (it refuses our token: is that in {settings} right?)", down=True)
         if status in (408, 425, 429):
             return Retryable(text, busy=True, retry_after=retry_after(answer.headers))
         if status == 503:

@@ -27,6 +27,7 @@ from gpuyard.actors.cloud.ends import class_of
 from gpuyard.actors.cloud.http import Api, data_of
 from gpuyard.actors.cloud.provider import NotConfigured, Refused, Retryable
 from gpuyard.actors.cloud.secrets import secret
+from gpuyard.actors.cloud.settings import understood
 from gpuyard.actors.model.cloud_remote import (
     Capabilities,
     Health,
@@ -53,7 +54,7 @@ STATES: Final[dict[str, RemoteState]] = {
 }
 
 
-class RaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[providers.ray]`. `address` is the dashboard's, such as http://HEAD:8265; a token of a proxy before it is in
     `token_file`. `jobs_dir` is where the job folders lie on the cluster's nodes. `hardware` is an accelerator type
     (ray.util.accelerators) for jobs that name none."""
@@ -72,16 +73,13 @@ class Ray:
     """See the module."""
 
     def __init__(self, settings: Mapping[str, Any], data_dir: Path) -> None:
-        try:
-            self._set = msgspec.convert(settings, RaySettings)
-        except msgspec.ValidationError as error:
-            raise NotConfigured(f"[providers.ray]: {error}") from error
+        self._set = understood(RaySettings, "ray", settings)
         if not self._set.address:
             raise NotConfigured("set address in [providers.ray] to its dashboard's, such as http://HEAD:8265")
         self._data_dir = Path(data_dir)
         token = secret(self._set.token_file, "RAY_AUTH_TOKEN", "the token of Ray")
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._api = Api("Ray", self._set.address, headers, CALL_SECONDS, at_once=16)
+        self._api = Api("Ray", self._set.address, headers, CALL_SECONDS, at_once=16, setting="address")
 
     @property
     def capabilities(self) -> Capabilities:

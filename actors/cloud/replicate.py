@@ -27,6 +27,7 @@ from gpuyard.actors.cloud import files
 from gpuyard.actors.cloud.http import Api, data_of
 from gpuyard.actors.cloud.provider import Forged, NotConfigured, Refused, Retryable
 from gpuyard.actors.cloud.secrets import secret
+from gpuyard.actors.cloud.settings import understood
 from gpuyard.actors.cloud.webhooks import check
 from gpuyard.actors.model.cloud_remote import (
     Capabilities,
@@ -58,7 +59,7 @@ STATES: Final[dict[str, RemoteState]] = {
 }
 
 
-class ReplicateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[providers.replicate]`. The token is in `token_file`, else in REPLICATE_API_TOKEN; the signing secret of its
     webhooks in `webhook_secret_file`, else it is asked for. `model`, `version` and `destination` are for jobs that
     name none."""
@@ -103,10 +104,7 @@ class Replicate:
     """See the module."""
 
     def __init__(self, settings: Mapping[str, Any], data_dir: Path) -> None:
-        try:
-            self._set = msgspec.convert(settings, ReplicateSettings)
-        except msgspec.ValidationError as error:
-            raise NotConfigured(f"[providers.replicate]: {error}") from error
+        self._set = understood(ReplicateSettings, "replicate", settings)
         token = secret(self._set.token_file, "REPLICATE_API_TOKEN", "the API token of Replicate")
         if not token:
             raise NotConfigured(

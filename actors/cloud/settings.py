@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from gpuyard.actors.cloud.provider import NotConfigured
 from gpuyard.actors.model.cloud_prices import PriceTable
+
+Table = TypeVar("Table", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +33,17 @@ class CloudSettings:
     @property
     def runs(self) -> Path:
         return self.data_dir / "runs"
+
+
+def understood(kind: type[Table], provider: str, given: Mapping[str, Any]) -> Table:
+    """The table `[providers.NAME]` of the settings as a `kind`. Raises NotConfigured, naming what is wrong."""
+    fields = kind.__struct_fields__
+    for key in given:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            hint = f"do you mean {near[0]}?" if near else f"it takes {', '.join(fields)}"
+            raise NotConfigured(f"[providers.{provider}] has no setting {key}: {hint}")
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise NotConfigured(f"[providers.{provider}]: {error}") from error

@@ -24,6 +24,7 @@ import msgspec
 from gpuyard.actors.cloud import files, script, slurm_words as words
 from gpuyard.actors.cloud.ends import class_of
 from gpuyard.actors.cloud.provider import NotConfigured, Refused, Retryable
+from gpuyard.actors.cloud.settings import understood
 from gpuyard.actors.model.cloud_remote import (
     Capabilities,
     Health,
@@ -48,16 +49,17 @@ _FOR_NOW = re.compile(
     re.IGNORECASE,
 )
 _TIMED_OUT = re.compile(r"timed out|Zero Bytes|Message receive failure|Unexpected message", re.IGNORECASE)
+_NO_CONF = re.compile(r"configuration source|fetch_config", re.IGNORECASE)
 _UNKNOWN = re.compile(r"Invalid job id", re.IGNORECASE)
 _NO_ACCOUNTING = re.compile(
     r"accounting storage is disabled|not running|Problem talking to the database", re.IGNORECASE
 )
 
 
-class SlurmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[providers.slurm]`. `bin_dir` is where the commands are (else: the PATH), `conf` the slurm.conf (else: its
-    default). `hardware` is the GPU type for `--gres=gpu:TYPE:N`; without it any GPU is asked for.
-    `extra` are more words for sbatch, of the administrator's own."""
+    default). `hardware` is the GPU type for `--gres=gpu:TYPE:N`; without it any GPU is asked for. `extra` are more
+    words for sbatch, of the administrator's own. Slurm counts time limits in whole minutes."""
 
     bin_dir: str = ""
     conf: str = ""
@@ -80,10 +82,7 @@ class Slurm:
     def __init__(self, settings: Mapping[str, Any], data_dir: Path) -> None:
         if not set(settings) - {"public_url"}:
             raise NotConfigured("write a table [providers.slurm] into the settings (it may hold partition, account …)")
-        try:
-            self._set = msgspec.convert(settings, SlurmSettings)
-        except msgspec.ValidationError as error:
-            raise NotConfigured(f"[providers.slurm]: {error}") from error
+        self._set = understood(SlurmSettings, "slurm", settings)
         self._data_dir = Path(data_dir)
         self._shared = Path(self._set.shared_dir) if self._set.shared_dir else Path(data_dir) / "slurm"
         self._commands = {name: self._which(name) for name in ("sbatch", "squeue", "scancel", "scontrol", "sacct")}
@@ -292,6 +291,8 @@ class Slurm:
     def _trouble(name: str, done: subprocess.CompletedProcess[str], *, refusable: bool = False) -> Exception:
         said = " ".join((done.stderr or done.stdout).split())[:500]
         text = f"{name} ended with {done.returncode}: {said}"
+        if _NO_CONF.search(said):
+            text += " (it finds no slurm.conf: is this a login node? else set conf in [providers.slurm])"
         if _TIMED_OUT.search(said):
             return Retryable(text, unsure=True)
         if _FOR_NOW.search(said) or not refusable:

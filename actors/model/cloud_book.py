@@ -112,6 +112,10 @@ class Book:
         else:
             self._case.pace.look_now(now)
 
+    def tested(self, trouble: Trouble, now: Now) -> None:
+        """Somebody asked whether it answers, and it does not: that counts as any other call."""
+        self._case.pace.troubled(trouble, now)
+
     def uploading(self, fence: int, words: str) -> None:
         """How far the files of a run are."""
         self._begin.uploading(fence, words)

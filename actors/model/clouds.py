@@ -12,7 +12,8 @@ DEFAULT_PROVIDER: Final = "replicate"
 
 
 class Clouds:
-    """`available` may be sent jobs now, `down` will take them again by themselves (name → why), `refused` take none
+    """`available` may be sent jobs now, `down` will take them again by themselves (name → why), and are asked again at
+    `retry_at` (epoch seconds), `refused` take none
     until somebody does something (not configured, disabled). `known` once the dispatcher has spoken. `progress` is
     fence → how far a run is, in the provider's words."""
 
@@ -21,6 +22,7 @@ class Clouds:
         self.available: frozenset[str] = frozenset()
         self.down: dict[str, str] = {}
         self.refused: dict[str, str] = {}
+        self.retry_at: dict[str, float] = {}
         self.prices = PriceTable()
         self.progress: dict[int, str] = {}
 
@@ -30,6 +32,7 @@ class Clouds:
         self.known = True
         self.available = frozenset(facts.available)
         self.down, self.refused = dict(facts.down), dict(facts.refused)
+        self.retry_at = dict(facts.retry_at)
         self.prices = facts.prices
         return bool(more)
 

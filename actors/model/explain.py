@@ -22,7 +22,7 @@ from gpuyard.actors.model import (
     windows,
     worker_reasons,
 )
-from gpuyard.actors.model.clock import iso
+from gpuyard.actors.model.clock import iso, iso_or_none
 from gpuyard.actors.model.clouds import DEFAULT_PROVIDER
 from gpuyard.actors.model.gpu import GIB, GpuFact, GpuState
 from gpuyard.actors.model.job import Job, Status
@@ -259,10 +259,12 @@ def _cloud(yard: Yard, job: Job) -> Iterator[Reason]:
     cause = yard.clouds.why_not_now(provider)
     if cause is not None:
         refused = yard.clouds.why_refused(provider) is not None
+        again = iso_or_none(yard.clouds.retry_at.get(provider))
+        when = f" (it is asked again at {again})" if again else ""
         yield Reason(
             code=ReasonCode.PROVIDER_DOWN,
-            text=f"The provider {provider} takes no jobs: {cause}.",
-            detail={"provider": provider, "comes_back_by_itself": not refused},
+            text=f"The provider {provider} takes no jobs: {cause.rstrip('.')}{when}.",
+            detail={"provider": provider, "comes_back_by_itself": not refused, "retry_at": again},
             unblock=f"gpuyard cloud providers {'enable' if refused else 'test'} {provider}",
             never=refused,
         )

@@ -16,6 +16,7 @@ KEYS: Final = {
     "user": "coalesce(CAST(user_id AS TEXT), '')",
     "team": "coalesce(team_id, '')",
     "day": "substr(coalesce(completed_at, queued_at), 1, 10)",
+    "month": "substr(coalesce(completed_at, queued_at), 1, 7)",
     "job": "job_id",
 }
 MOST: Final = 1_000
@@ -32,7 +33,7 @@ def cloud_costs(connection: sqlite3.Connection, query: GetCloudCost) -> list[Clo
     if query.user_id is not None:
         terms.append("user_id = ?")
         values.append(query.user_id)
-    order = "key DESC" if query.by == "day" else "cost DESC, key"
+    order = "key DESC" if query.by in ("day", "month") else "cost DESC, key"
     sql = (
         f"SELECT {KEYS[query.by]} AS key, count(*), coalesce(sum(cost_usd), 0.0) AS cost,"
         " coalesce(sum(estimated_cost), 0.0), sum(cost_usd IS NULL)"

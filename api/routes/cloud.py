@@ -57,7 +57,7 @@ async def set_provider(core: CoreDep, viewer: ViewerDep, name: Name, body: Provi
 async def cloud_cost(
     core: CoreDep,
     viewer: ViewerDep,
-    by: Literal["provider", "user", "team", "day", "job"] = "provider",
+    by: Literal["provider", "user", "team", "day", "month", "job"] = "provider",
     since: Moment = None,
     until: Annotated[str | None, Query(max_length=64, description="ISO-8601; jobs submitted before.")] = None,
 ) -> Response:

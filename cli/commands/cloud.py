@@ -18,7 +18,7 @@ PROVIDERS = "/api/cloud/providers"
 FIELDS = ("name", "health", "enabled", "circuit", "running", "cost_usd", "capabilities", "prices", "why", "retry_at")
 COST_FIELDS = ("key", "jobs", "cost_usd", "estimated_usd", "unpriced")
 COLOURS = {"ok": "green", "down": "red", "disabled": "yellow"}
-SUMS = ("provider", "user", "team", "day", "job")
+SUMS = ("provider", "user", "team", "day", "month", "job")
 
 name_argument = click.argument("name", metavar="PROVIDER")
 
@@ -41,7 +41,11 @@ def test_provider(ctx: click.Context, /, client: Client, out: Output, name: str)
     """Ask a provider now whether it answers, with our credential (admins). Exit code 1 when it does not."""
     tested = client.post(f"{PROVIDERS}/{segment(name)}/test", what=f"{clean(name)} cannot be tested")
     if not tested["success"] and out.is_table:
-        raise Failure(f"{clean(name)} does not answer", clean(tested["detail"]), exit_code=ExitCode.REFUSED)
+        why, do = (
+            clean(tested["detail"]),
+            "mend that and test it again; what runs there goes on, what waits for it waits",
+        )
+        raise Failure(f"{clean(name)} takes no calls of ours now", why, do, exit_code=ExitCode.REFUSED)
     emit_one(out, tested, view=lambda answer: click.echo(f"{name}: {clean(answer['detail'])} ({answer['seconds']} s)"))
     ctx.exit(ExitCode.OK if tested["success"] else ExitCode.REFUSED)
 

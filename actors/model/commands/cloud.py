@@ -32,7 +32,7 @@ class SetProvider(Message, frozen=True, kw_only=True):
 
 
 class GetCloudCost(Message, frozen=True, kw_only=True):
-    """What cloud jobs cost, summed by provider, user, team, day or job. From: Frontend. To: History.
+    """What cloud jobs cost, summed by provider, user, team, day, month or job. From: Frontend. To: History.
 
     Reply: list of CloudCost. `since` and `until` (epoch seconds) bound when the jobs were submitted; `user_id` None =
     everybody's. Errors: StoreFailed. Repeat: harmless.

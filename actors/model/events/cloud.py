@@ -9,7 +9,8 @@ from gpuyard.actors.model.message import Message
 class ProviderFacts(Message, frozen=True, kw_only=True):
     """The providers as the dispatcher knows them. From: CloudDispatcher. To: Scheduler. Newest `revision` wins.
 
-    `available` may be sent jobs now. `down` (name → why) come back by themselves: their jobs wait. `refused` (name →
+    `available` may be sent jobs now. `down` (name → why) come back by themselves: their jobs wait; `retry_at` (epoch
+    seconds) is when each is asked again. `refused` (name →
     why) take no jobs until somebody configures or enables them. `prices` are for estimates.
     """
 
@@ -18,3 +19,4 @@ class ProviderFacts(Message, frozen=True, kw_only=True):
     down: dict[str, str] = {}
     refused: dict[str, str] = {}
     prices: PriceTable = PriceTable()
+    retry_at: dict[str, float] = {}

@@ -34,7 +34,7 @@ class ProviderTested(View, frozen=True, kw_only=True):
 
 
 class CloudCost(View, frozen=True, kw_only=True):
-    """What cloud jobs cost: `key` is the provider, user, team or day that the line is for ("" for none).
+    """What cloud jobs cost: `key` is the provider, user, team, day, month or job that the line is for ("" for none).
 
     `cost_usd` sums what is known, `estimated_usd` what was expected of the same jobs; `unpriced` of them have no cost.
     """

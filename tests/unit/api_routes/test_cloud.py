@@ -90,6 +90,7 @@ def test_an_outage_keeps_jobs_as_they_are_and_says_why_others_wait(yard: Yard) -
     assert waiting["status"] == "queued" and "the cable is cut" in waiting["reason"]
     reason = yard.get(f"/api/queue/position/{waiting['job_id']}")["reasons"][0]
     assert reason["code"] == "ProviderDown" and reason["unblock"] == "gpuyard cloud providers test simulated"
+    assert f"asked again at {reason['detail']['retry_at']}" in reason["text"]
     assert yard.job(running)["status"] == "running"
     assert provider(yard)["health"] == "down"
     script(yard)
@@ -123,6 +124,7 @@ def test_what_it_costs_is_told_before_and_after(yard: Yard) -> None:
     assert job["cost_usd"] == pytest.approx(2.0), "the provider's own word counts"
     cost = yard.get("/api/cloud/cost?by=user")
     assert cost["total_usd"] == pytest.approx(2.0) and cost["costs"][0]["key"] == "1"
+    assert yard.get("/api/cloud/cost?by=month")["costs"][0]["key"] == job["queued_at"][:7]
     assert yard.get("/api/cloud/cost?by=job")["costs"][0]["key"] == job["job_id"]
     assert yard.get("/api/cloud/cost?until=2020-01-01T00:00:00Z")["total_jobs"] == 0
     assert provider(yard)["cost_usd"] == pytest.approx(2.0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gpuyard.actors.model.cloud_calls import Cancel, Fetch, Fetched, Find, Poll, Probe, Submit, Sweep, Upload
-from gpuyard.actors.model.cloud_remote import Remote, RemoteState, RemoteStatus
+from gpuyard.actors.model.cloud_remote import Remote, RemoteState, RemoteStatus, Trouble
 from gpuyard.actors.model.events import AttemptAccepted, AttemptProgress, AttemptStarted, OrphanSeen
 from gpuyard.actors.model.sent_file import SentFile
 from tests.unit.cloud.bench import DONE, GONE, RUNNING, STOPPED, Bench
@@ -229,6 +229,12 @@ class TestCircuit:
         assert bench.book.circuit.open
         end = bench.exit_of(1)
         assert end is not None and end.exit_class == "provider_down"
+
+    def test_a_test_by_a_person_that_fails_counts_as_any_call(self) -> None:
+        bench = Bench()
+        bench.book.tested(Trouble(kind="down", text="401"), bench.now())
+        bench.step()
+        assert bench.book.circuit.open and bench.book.circuit.why == "401" and bench.changes == 1
 
     def test_an_open_one_is_probed_less_and_less_often_and_closes_by_a_look(self) -> None:
         bench = Bench(logs=False)

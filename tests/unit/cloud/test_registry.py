@@ -74,6 +74,23 @@ def test_a_setting_of_the_wrong_kind_is_no_crash(name: str, tmp_path: Path, monk
         registry.open_one(name, CloudSettings(data_dir=tmp_path, providers={name: wrong}))
 
 
+@pytest.mark.parametrize(
+    ("name", "table", "words"),
+    [
+        ("slurm", {"partitions": "gpu"}, r"\[providers.slurm\] has no setting partitions: do you mean partition\?"),
+        ("ray", {"moon": 1}, r"\[providers.ray\] has no setting moon: it takes address, "),
+        ("ray", {"address": "head:8265"}, r"address must begin with https:// or http://, not 'head:8265'"),
+        ("replicate", {"model": 7}, r"\[providers.replicate\]: .*`\$.model`"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_right(
+    name: str, table: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "x")
+    with pytest.raises(NotConfigured, match=words):
+        registry.open_one(name, CloudSettings(data_dir=tmp_path, providers={name: table}))
+
+
 @pytest.mark.parametrize("key", ["token", "api_token", "password", "webhook_secret"])
 def test_no_secret_stands_in_the_settings(key: str) -> None:
     with pytest.raises(ValueError, match=f"{key}_file"):
