@@ -17,6 +17,7 @@ from gpuyard.actors.gpu.probe import GpuProbe, ProbeFailed
 from gpuyard.actors.gpu.settings import GpuSettings
 from gpuyard.actors.inbox import FdReady
 from gpuyard.actors.model import names
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.commands import (
     GetGpuFacts,
     LookAtGpus,
@@ -187,8 +188,11 @@ class LocalGPUAllocator(Actor):
             self._keep()
         except OSError as error:
             raise StoreFailed(f"that GPU {message.uuid} is set aside could not be kept: {error}") from error
-        line = audit_line(message.by, self.clock.now(), f"gpu_{message.action}", f"GPU {message.uuid}", message.cause)
-        self.context.ref(names.STORE).tell(Record(rows=(line,), cause=message.cause))
+        if message.host == LOCAL_HOST:  # else its server writes it down
+            line = audit_line(
+                message.by, self.clock.now(), f"gpu_{message.action}", f"GPU {message.uuid}", message.cause
+            )
+            self.context.ref(names.STORE).tell(Record(rows=(line,), cause=message.cause))
         self._learn(self._watch.facts(self._unreachable))
         self._tell_facts()
         return True

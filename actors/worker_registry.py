@@ -34,6 +34,7 @@ log = logging.getLogger("gpuyard.workers")
 T = TypeVar("T")
 
 LONGEST_TICK = 1.0
+PATIENCE = 8.0  # in seconds, with the answer of a worker
 # What changed by a heartbeat may wait so long for company; what the Scheduler wants goes out at once.
 FLUSH_SECONDS = 0.05
 NOT_ENABLED = "workers cannot connect: start the server with --zmq-bind ADDRESS:PORT (and --zmq-advertise HOST:PORT)"
@@ -126,6 +127,8 @@ class WorkerRegistry(Actor):
                 return self._remove(message, reply)
             case c.FetchSecrets():
                 return self._fetch_secrets(message, reply)
+            case c.SetGpuAside():
+                return self._set_gpu_aside(message, reply)
             case c.Ready():
                 return self._fleet is not None
             case _:
@@ -254,6 +257,21 @@ class WorkerRegistry(Actor):
             return view
 
         return self._change(command, "worker_removed", remove, reply)
+
+    def _set_gpu_aside(self, message: c.SetGpuAside, reply: Reply | None) -> Any:
+        """Done and kept by the worker; whose word it was stands in our audit."""
+        worker = self._known().find(message.host)
+        there = c.SetGpuAside(uuid=message.uuid, action=message.action, host=worker.id, cause=message.cause)
+        subject = f"GPU {message.uuid} of {worker.record.name}"
+        line = audit_line(message.by, self.clock.now(), f"gpu_{message.action}", subject, message.cause)
+
+        def done(_: Any) -> None:
+            self._store.tell(c.Record(rows=(line,), cause=message.cause))
+            _answer(reply, True)
+
+        call = c.CallPeer(user_id=worker.id, to=names.GPUS, message=there, timeout=PATIENCE, cause=message.cause)
+        self._ask(names.GATEWAY, call, done, partial(_decline, reply))
+        return LATER
 
     def _with_token(
         self,

@@ -262,12 +262,14 @@ class Device(Answer, frozen=True, kw_only=True):
 
 
 class GpuAside(Answer, frozen=True, kw_only=True):
-    """`state` is the one after the change; a GPU whose run goes on, or that is lost, says so."""
+    """`state` is the one after the change; a GPU whose run goes on, or that is lost, says so. `worker` is the name of
+    the worker whose it is; null for the server's own."""
 
     success: bool = True
     uuid: str
     index: int
     state: str
+    worker: str | None = None
 
 
 class Inventory(Answer, frozen=True, kw_only=True):

@@ -177,7 +177,7 @@ DEVICE: Final[dict[str, Any]] = {
     "worker": None,
 }
 
-ASIDE: Final[dict[str, Any]] = {"success": True, "uuid": DEVICE["uuid"], "index": 0, "state": "free"}
+ASIDE: Final[dict[str, Any]] = {"success": True, "uuid": DEVICE["uuid"], "index": 0, "state": "free", "worker": None}
 
 LOCAL: Final[dict[str, Any]] = {
     "running_jobs": 1,

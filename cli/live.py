@@ -15,12 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gpuyard.actors.model.progress import Progress, progress_of
 from gpuyard.cli import terminal
 from gpuyard.cli.commands.gpus import COLOURS, devices, memory, place, system
 from gpuyard.cli.exits import ExitCode
 from gpuyard.cli.http import ApiError, Client, segment
 from gpuyard.cli.jobs import gpus_cell, label, note, status_cell, time_cell
-from gpuyard.actors.model.progress import Progress, progress_of
 from gpuyard.cli.tables import Cell
 from gpuyard.cli.text import clean, span
 

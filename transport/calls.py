@@ -121,6 +121,7 @@ BY_ACTOR: dict[str, Calls] = {
         c.DrainWorker: v.WorkerView,
         c.RotateWorkerToken: v.WorkerEnrolled,
         c.RemoveWorker: v.WorkerView,
+        c.SetGpuAside: bool,
     },
     names.LINK: {c.GetActorStats: v.ActorStats},
     names.GATEWAY: {c.GetGatewayStats: v.GatewayStats},

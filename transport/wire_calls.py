@@ -11,7 +11,11 @@ from gpuyard.actors.model import commands as c, events as e, names, views as v
 from gpuyard.transport.calls import Table
 
 OF_A_WORKER: Final = Table(
-    {names.AGENT: {}, names.KEEPER: {c.PurgeRuns: None}, names.GPUS: {c.GetGpuFacts: e.GpuFacts}}
+    {
+        names.AGENT: {},
+        names.KEEPER: {c.PurgeRuns: None},
+        names.GPUS: {c.GetGpuFacts: e.GpuFacts, c.SetGpuAside: bool},
+    }
 )
 OF_THE_SERVER: Final = Table({names.WORKERS: {}})
 BULK_OF_A_WORKER: Final = Table({names.LOGS: {c.ReadLog: v.LogChunk}})

@@ -8,8 +8,8 @@ from gpuyard.actors.model.gpu import GIB, GpuFact, GpuProcess, GpuState
 from gpuyard.actors.model.job import JobSpec
 
 
-def state_words(fact: GpuFact, state: GpuState) -> str | None:
-    """What to say beside a GPU's state; None when it says everything."""
+def state_words(fact: GpuFact, state: GpuState, worker: str = "") -> str | None:
+    """What to say beside a GPU's state; None when it says everything. `worker` names whose it is ("": this host's)."""
     match state:
         case GpuState.BUSY_EXTERNAL:
             return "; ".join(map(_user, fact.foreign))
@@ -20,18 +20,19 @@ def state_words(fact: GpuFact, state: GpuState) -> str | None:
         case GpuState.HELD:
             return fact.fault
         case GpuState.MISSING | GpuState.EXCLUDED | GpuState.QUARANTINED:
-            return trouble(fact)
+            return trouble(fact, worker)
 
 
-def trouble(fact: GpuFact) -> str | None:
+def trouble(fact: GpuFact, worker: str = "") -> str | None:
     """Why this GPU is out of service; None when it is not (somebody may use it all the same)."""
+    name = f"{worker}:{fact.index}" if worker else str(fact.index)
     if fact.missing:
         return fact.fault or "the driver does not list it"
     if fact.excluded:
-        return f"excluded by the administrator; `gpuyard gpus include {fact.index}` hands it out again"
+        return f"excluded by the administrator; `gpuyard gpus include {name}` hands it out again"
     if fact.fault is None:
         return None
-    return fact.fault + (f"; `gpuyard gpus clear {fact.index}` accepts it as it is" if fact.clearable else "")
+    return fact.fault + (f"; `gpuyard gpus clear {name}` accepts it as it is" if fact.clearable else "")
 
 
 def asked(spec: JobSpec) -> str:

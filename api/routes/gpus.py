@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from gpuyard.actors.model import names
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.commands import GetGpus, SetGpuAside
 from gpuyard.actors.model.errors import NotFound
 from gpuyard.actors.model.people import Viewer
@@ -21,7 +23,17 @@ from gpuyard.api.responses import JsonResponse
 
 router = APIRouter(prefix="/api/gpus", tags=["gpus"])
 
-Gpu = Annotated[str, Path(max_length=100, description="A device index, a UUID, or a UUID's unique beginning.")]
+# How often, and how many seconds apart, it is looked whether a worker has said what it did.
+LOOKS, PAUSE = 20, 0.05
+
+Gpu = Annotated[
+    str,
+    Path(
+        max_length=100,
+        description="A device index (behind its worker's name for one of a worker: `gpu-box:0`), a UUID, or a UUID's"
+        " unique beginning.",
+    ),
+]
 
 
 @router.post("/{gpu}/exclude", operation_id="exclude_gpu", responses=answer("exclude_gpu", GpuAside))
@@ -47,24 +59,47 @@ async def clear(core: CoreDep, viewer: ViewerDep, gpu: Gpu) -> Response:
 
 async def _set_aside(core: Core, viewer: Viewer, gpu: str, action: Literal["exclude", "include", "clear"]) -> Response:
     found = _named(await _gpus(core), gpu)
-    await core.ask(names.GPUS, SetGpuAside(uuid=found.fact.uuid, action=action, by=viewer))
-    now = _named(await _gpus(core), found.fact.uuid)
-    return JsonResponse(GpuAside(uuid=now.fact.uuid, index=now.fact.index, state=now.state))
+    message = SetGpuAside(uuid=found.fact.uuid, action=action, by=viewer, host=found.worker_id or LOCAL_HOST)
+    await core.ask(names.GPUS if found.worker_id is None else names.WORKERS, message)
+    now = await _after(core, found)
+    return JsonResponse(GpuAside(uuid=now.fact.uuid, index=now.fact.index, state=now.state, worker=now.worker))
+
+
+async def _after(core: Core, before: GpuView) -> GpuView:
+    """The same GPU now. What a worker has done is known here with its next word, which it says at once."""
+    for _ in range(1 if before.worker_id is None else LOOKS):
+        now = next((g for g in await _gpus(core) if _same(g, before)), before)
+        if now.fact != before.fact:
+            break
+        await asyncio.sleep(PAUSE)
+    return now
+
+
+def _same(one: GpuView, other: GpuView) -> bool:
+    return (one.worker_id, one.fact.uuid) == (other.worker_id, other.fact.uuid)
 
 
 async def _gpus(core: Core) -> list[GpuView]:
+    """The server's own, then those of the workers."""
     page: GpuPage = await core.ask(names.SCHEDULER, GetGpus())
-    return page.gpus
+    return [*page.gpus, *page.remote]
 
 
 def _named(gpus: Sequence[GpuView], name: str) -> GpuView:
-    """The one GPU that `name` means: an index, a UUID or the beginning of one. Raises NotFound."""
-    if name.isascii() and name.isdigit():
-        found = [gpu for gpu in gpus if str(gpu.fact.index) == name]
+    """The one GPU that `name` means: an index (one of a worker behind its name: `gpu-box:0`), a UUID or the beginning
+    of one. Raises NotFound."""
+    worker, _, index = name.rpartition(":")
+    if index.isascii() and index.isdigit():
+        found = [gpu for gpu in gpus if str(gpu.fact.index) == index and worker in _names(gpu)]
     else:
         found = [gpu for gpu in gpus if gpu.fact.uuid == name]
         found = found or [gpu for gpu in gpus if gpu.fact.uuid.lower().startswith(name.lower())]
     if len(found) == 1:
         return found[0]
     why = f"{len(found)} GPUs are named so: give the whole UUID" if found else "there is no such GPU here"
-    raise NotFound(f"{why}; `gpuyard gpus -o index,uuid` lists them")
+    raise NotFound(f"{why}; `gpuyard gpus -o worker,index,uuid` lists them")
+
+
+def _names(gpu: GpuView) -> tuple[str | None, ...]:
+    """What its host is called before an index."""
+    return ("",) if gpu.worker_id is None else (gpu.worker, gpu.worker_id)

@@ -58,7 +58,7 @@ gpus_argument = click.argument("names", nargs=-1, required=True, metavar="GPU...
 def exclude(client: Client, names: tuple[str, ...]) -> None:
     """Hand these GPUs out no more, until they are included; runs on them go on (admins).
 
-    GPU is an index, a UUID or its beginning.
+    GPU is an index, a UUID or its beginning; for one of a worker also gpu-box:0, as they are listed.
     """
     _set_aside(client, names, "exclude", "excluded")
 
@@ -82,7 +82,7 @@ def clear(client: Client, names: tuple[str, ...]) -> None:
 def _set_aside(client: Client, names: tuple[str, ...], verb: str, done: str) -> None:
     for name in names:
         answer = client.post(f"/api/gpus/{segment(name)}/{verb}", what=f"GPU {clean(name)} cannot be {done}")
-        click.echo(f"GPU {answer.get('index')} {clean(answer.get('state', done))}")
+        click.echo(f"GPU {place(answer)} {clean(answer.get('state', done))}")
 
 
 def _list(client: Client, out: Output) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
+from gpuyard.actors.model.progress import progress_of
 from gpuyard.cli import terminal
 from gpuyard.cli.demo.story import gpu_words
 from gpuyard.cli.http import Client, segment
-from gpuyard.actors.model.progress import progress_of
 from gpuyard.cli.text import clean
 
 PICTURES_EVERY = 0.25

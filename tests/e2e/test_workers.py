@@ -143,6 +143,42 @@ def test_a_worker_that_falls_silent_loses_its_job_only_when_the_lease_has_been_w
     assert story[-3:] == [("worker_changed", "online"), ("worker_changed", "offline"), ("worker_removed", None)]
 
 
+def test_gpus_of_a_worker_are_set_aside_from_the_server_and_stay_so(fleet: Fleet) -> None:
+    box = fleet.enrol("box", gpus="2").start()
+    assert fleet.cli("gpus", "exclude", "box:1").stdout == "GPU box:1 excluded\n"
+    assert fleet.submit("sleep", "600")["allocated_gpus"] == [0]
+    waiting = fleet.submit("true")
+    assert waiting["reasons"][0]["code"] == "WorkersBusy", waiting
+    before = box.view()["connected_at"]
+    box.stop()
+    box.launch()
+    eventually(lambda: box.view()["connected_at"] != before, 60, box.stderr())
+    (row,) = (line for line in fleet.cli("gpus").stdout.splitlines() if line.startswith("box:1"))
+    assert "excluded" in row and "gpuyard gpus include box:1" in row, "the worker has kept it"
+    included = fleet.cli("gpus", "include", "box:1").stdout
+    assert included in ("GPU box:1 free\n", "GPU box:1 held\n"), "the job that waits may have it already"
+    assert fleet.server.wait(waiting["job_id"])["allocated_gpus"] == [1]
+    (box.data / "gpu_faults.json").write_text(json.dumps({"1": {"xid": 79}}))
+    eventually(lambda: _gpu(fleet, "box:1")["state"] == "quarantined", 30)
+    (box.data / "gpu_faults.json").unlink()
+    assert "gpuyard gpus clear box:1" in _gpu(fleet, "box:1")["reason"]
+    assert fleet.cli("gpus", "clear", "box:1").stdout == "GPU box:1 free\n"
+    told = [(line["action"], line["subject"]) for line in fleet.server.get("/api/audit").body["entries"]]
+    uuid = _gpu(fleet, "box:1")["uuid"]
+    assert ("gpu_clear", f"GPU {uuid} of box") in told, told
+    box.stop()
+    refused = fleet.cli("gpus", "exclude", "box:1", code=3)
+    assert "not connected" in refused.stderr
+
+
+def _gpu(fleet: Fleet, place: str) -> dict[str, Any]:
+    """A worker's GPU as the server shows it: `box:0`."""
+    status = fleet.server.get("/api/system/status?include_allocation=true").body
+    devices = status["gpu_allocation"]["worker_devices"]
+    found: dict[str, Any] = next(gpu for gpu in devices if f"{gpu['worker']}:{gpu['index']}" == place)
+    return found
+
+
 def test_an_ephemeral_worker_does_one_job_and_leaves(fleet: Fleet) -> None:
     made = fleet.server.post(WORKERS, {"name": "once", "worker_type": "ephemeral"}).body
     once = Worker(fleet.server, fleet.folder / "once", "once", made["token"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.people import OWNER, Viewer
 
@@ -60,9 +61,12 @@ class LookAtGpus(Message, frozen=True, kw_only=True):
 class SetGpuAside(Message, frozen=True, kw_only=True):
     """Exclude or clear a GPU by hand (also lifts a quarantine). From: Frontend. To: LocalGPUAllocator. Reply: True.
 
-    It stands in the audit. Repeat: harmless, but for a second line there.
+    One of the worker `host`: to WorkerRegistry, which asks the worker's LocalGPUAllocator; it is kept there. Errors:
+    NotFound (no such worker), Unavailable (it is not connected), StoreFailed (it could not be kept). It stands in the
+    audit. Repeat: harmless, but for a second line there.
     """
 
     uuid: str
     action: Literal["exclude", "include", "clear"]
     by: Viewer = OWNER
+    host: str = LOCAL_HOST

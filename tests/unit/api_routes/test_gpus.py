@@ -30,7 +30,7 @@ def reason(yard: Yard, job_id: str) -> dict[str, Any]:
 
 def test_an_excluded_gpu_is_not_handed_out_until_it_is_included(yard: Yard) -> None:
     answer = yard.post("/api/gpus/0/exclude")
-    assert answer == {"success": True, "uuid": f"{UUID}0", "index": 0, "state": "excluded"}
+    assert answer == {"success": True, "uuid": f"{UUID}0", "index": 0, "state": "excluded", "worker": None}
     assert "gpuyard gpus include 0" in device(yard, 0)["reason"]
     assert yard.submit("sleep", "600")["allocated_gpus"] == [1]
     assert yard.post("/api/gpus/0/include")["state"] == "free"
