@@ -19,35 +19,18 @@ import pytest
 
 from tests.certificates import Pair, self_signed
 from tests.e2e.conftest import MakeServer
+from tests.e2e.network import PASSWORD, opened, with_people
 from tests.e2e.server import Server
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
 
 ME = "/api/users/me"
-PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Pair:
     return self_signed(tmp_path)
-
-
-def with_people(server: Server) -> Server:
-    """Its first user is made on loopback, as it must be; then it is stopped."""
-    made = server.start().post("/api/users", {"username": "root", "level": "admin"})
-    assert made.status == 200, made.body
-    server.token = made.body["token"]
-    assert server.request("PUT", f"/api/users/{made.body['id']}/password", {"password": PASSWORD}).status == 200
-    assert server.stop() == 0
-    return server
-
-
-def opened(server: Server, pair: Pair, *flags: str) -> Server:
-    """Started again, for others too."""
-    server.cacert = pair.cert
-    server.flags += ["--host", "0.0.0.0", "--ssl-cert", str(pair.cert), "--ssl-key", str(pair.key), *flags]
-    return server.start()
 
 
 def refused(server: Server, *flags: str, code: int = 78) -> str:
