@@ -86,20 +86,23 @@ async def _request_id(request: Request) -> str:
 class PeopleCore:
     """The way to People for one request that changes who may come in: the answer comes once the change is in force."""
 
-    def __init__(self, core: Core, known: KnownPeople | None) -> None:
+    def __init__(self, core: Core, known: KnownPeople | None, hub: Hub) -> None:
         self._core = core
         self._known = known
+        self._hub = hub
 
     async def change(self, message: Message, timeout: float = 10.0) -> Any:
         """The answer of People. Raises GpuyardError."""
         answer = await self._core.ask(names.PEOPLE, message, timeout)
         if self._known is not None:
             await self._known.catch_up()
+        self._hub.settings_changed()
         return answer
 
 
 async def _people(request: Request) -> PeopleCore:
-    return PeopleCore(core_of(request), getattr(request.app.state, "known_people", None))
+    known = getattr(request.app.state, "known_people", None)
+    return PeopleCore(core_of(request), known, request.app.state.hub)
 
 
 # Dependencies are coroutine functions: FastAPI runs plain functions in a thread (DESIGN 12).

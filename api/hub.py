@@ -127,6 +127,14 @@ class Hub:
                     subscription.put(row.id, data)
             subscription.put(None, changed)
 
+    def settings_changed(self) -> None:
+        """People, tokens, rules or providers are others now, of which the core tells no event: whoever shows them looks
+        again."""
+        self.changes += 1
+        data = sse.frame({}, event="settings_changed")
+        for subscription in self._subscriptions:
+            subscription.put(None, data)
+
     def interrupted(self) -> None:
         """The link to the core was cut: nobody knows what was missed."""
         self.changes += 1

@@ -31,7 +31,7 @@ from gpuyard.api import lookup
 from gpuyard.api.answers import Changed
 from gpuyard.api.answers_rules import ApprovalList, RuleGone, RuleList, RuleTried
 from gpuyard.api.core import Core
-from gpuyard.api.deps import CoreDep, ViewerDep
+from gpuyard.api.deps import CoreDep, HubDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.routes.params import Offset
@@ -76,9 +76,11 @@ async def list_rules(core: CoreDep) -> Response:
 
 
 @router.post("/rules", operation_id="add_rule", responses=answer("add_rule", ApprovalRule))
-async def add_rule(core: CoreDep, viewer: ViewerDep, body: NewRuleBody) -> Response:
+async def add_rule(core: CoreDep, hub: HubDep, viewer: ViewerDep, body: NewRuleBody) -> Response:
     """Add a rule, in force for every later submit."""
-    return JsonResponse(await core.ask(names.SCHEDULER, AddRule(values=body.values(), by=viewer)))
+    rule: ApprovalRule = await core.ask(names.SCHEDULER, AddRule(values=body.values(), by=viewer))
+    hub.settings_changed()
+    return JsonResponse(rule)
 
 
 @router.get("/rules/{rule_id}", operation_id="get_rule", responses=answer("get_rule", ApprovalRule))
@@ -92,15 +94,19 @@ async def get_rule(core: CoreDep, rule_id: Number) -> Response:
 
 
 @router.patch("/rules/{rule_id}", operation_id="change_rule", responses=answer("change_rule", ApprovalRule))
-async def change_rule(core: CoreDep, viewer: ViewerDep, rule_id: Number, body: RuleBody) -> Response:
+async def change_rule(core: CoreDep, hub: HubDep, viewer: ViewerDep, rule_id: Number, body: RuleBody) -> Response:
     """Change a rule for later submits; jobs that are blocked stay so, and who may decide on them stays too."""
-    return JsonResponse(await core.ask(names.SCHEDULER, ChangeRule(rule_id=rule_id, changes=body.changes(), by=viewer)))
+    message = ChangeRule(rule_id=rule_id, changes=body.changes(), by=viewer)
+    rule: ApprovalRule = await core.ask(names.SCHEDULER, message)
+    hub.settings_changed()
+    return JsonResponse(rule)
 
 
 @router.delete("/rules/{rule_id}", operation_id="remove_rule", responses=answer("remove_rule", RuleGone))
-async def remove_rule(core: CoreDep, viewer: ViewerDep, rule_id: Number) -> Response:
+async def remove_rule(core: CoreDep, hub: HubDep, viewer: ViewerDep, rule_id: Number) -> Response:
     """Remove a rule; jobs that are blocked stay so."""
     await core.ask(names.SCHEDULER, RemoveRule(rule_id=rule_id, by=viewer))
+    hub.settings_changed()
     return JsonResponse(RuleGone(id=rule_id))
 
 

@@ -15,7 +15,7 @@ from gpuyard.actors.model.errors import InvalidInput
 from gpuyard.actors.model.views import CloudCost, ProviderTested, ProviderView
 from gpuyard.api.answers_cloud import CostList, ProviderList, ProviderTest, WebhookHeard
 from gpuyard.api.core import Core
-from gpuyard.api.deps import CoreDep, ViewerDep
+from gpuyard.api.deps import CoreDep, HubDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.schemas.cloud import ProviderBody
@@ -47,9 +47,10 @@ async def test_provider(core: CoreDep, viewer: ViewerDep, name: Name) -> Respons
 
 
 @router.patch("/providers/{name}", operation_id="set_provider", responses=answer("set_provider", ProviderView))
-async def set_provider(core: CoreDep, viewer: ViewerDep, name: Name, body: ProviderBody) -> Response:
+async def set_provider(core: CoreDep, hub: HubDep, viewer: ViewerDep, name: Name, body: ProviderBody) -> Response:
     """Let a provider take jobs, or no more. What runs there goes on; it stays so over restarts."""
     view: ProviderView = await core.ask(names.CLOUD, SetProvider(name=name, enabled=body.enabled, by=viewer))
+    hub.settings_changed()
     return JsonResponse(msgspec.structs.replace(view, cost_usd=(await _spent(core)).get(name, 0.0)))
 
 

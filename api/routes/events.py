@@ -58,7 +58,8 @@ async def events(
 ) -> Response:
     """Follow what happens, as server-sent events; each viewer gets what it may see.
 
-    `queue_changed` with the queue's revision stands for all moved positions. `Last-Event-ID` replays what was missed;
+    `queue_changed` with the queue's revision stands for all moved positions; `settings_changed` says that people,
+    tokens, rules or providers are others now. `Last-Event-ID` replays what was missed;
     when that is too old, or this client was too slow, `event: resync` says: load the state again.
     """
     after = _event_id(last_event_id)

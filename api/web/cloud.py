@@ -8,7 +8,7 @@ from gpuyard.api.web.regions import Asked, Context, region
 SHOWN = 20
 
 
-@region("providers")
+@region("providers", watch="queue people")
 async def providers(asked: Asked) -> Context:
     return {"providers": (await asked.get("/api/cloud/providers"))["providers"]}
 

@@ -43,20 +43,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         made.close()
 
 
+def live(page: Page) -> None:
+    """Wait until the page follows what happens."""
+    expect(page.locator("#live-words")).to_have_text("live")
+
+
 @pytest.fixture
 def open_page(browser: Browser, server: Server) -> Iterator[Open]:
-    """Open a page of the server in a context of its own; whatever the browser complains of fails the test."""
+    """Open a page of the server in a context of its own, logged in by `token` if that is given. Whatever the browser
+    complains of fails the test, but for what `expected` says, such as the status of an answer."""
     contexts: list[Any] = []
     complaints: list[str] = []
 
-    def complain(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            complaints.append(message.text)
+    def open_it(path: str = "/", token: str = "", expected: str = "", **options: Any) -> Page:
+        def complain(message: ConsoleMessage) -> None:
+            if message.type == "error" and not (expected and expected in message.text):
+                complaints.append(message.text)
 
-    def open_it(path: str = "/", **options: Any) -> Page:
         context = browser.new_context(base_url=server.url, viewport={"width": 1440, "height": 900}, **options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
+        if token:
+            answer = context.request.post("/api/login/token", headers={"Authorization": f"Bearer {token}"})
+            assert answer.ok, answer.text()
         page = context.new_page()
         page.on("console", complain)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -73,4 +82,6 @@ def open_page(browser: Browser, server: Server) -> Iterator[Open]:
 def _no_jobs_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "server" in request.fixturenames:
-        request.getfixturevalue("server").request("POST", "/api/jobs/cancel", {"all": True, "all_users": True})
+        server = request.getfixturevalue("server")
+        if server.process is not None and server.process.poll() is None:
+            server.request("POST", "/api/jobs/cancel", {"all": True, "all_users": True})

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, live
 from tests.e2e.server import Server
 
 COUNT = ["python3", "-u", "-c", "import time\nfor i in range(10000): print('step', i); time.sleep(0.05)"]
-
-
-def live(page: Page) -> None:
-    expect(page.locator("#live-words")).to_have_text("live")
 
 
 def test_submit_watch_and_cancel(open_page: Open) -> None:
@@ -41,8 +37,8 @@ def test_a_change_shows_by_itself_in_every_open_page(open_page: Open, server: Se
     live(table)
     job_id = server.submit("sleep", "600", name="from elsewhere")["job_id"]
     for page in (overview, table):
-        expect(page.get_by_role("link", name="from elsewhere", exact=True)).to_be_visible()
-    expect(overview.locator(".tile-held").first).to_contain_text(job_id)
+        expect(page.get_by_role("link", name="from elsewhere", exact=True).first).to_be_visible()
+    expect(overview.locator(".tile-held").first).to_contain_text("from elsewhere")
     server.request("POST", f"/api/jobs/{job_id}/cancel")
     expect(overview.get_by_text("You have no active jobs.")).to_be_visible()
     expect(table.get_by_role("link", name="from elsewhere", exact=True)).to_have_count(0)
@@ -66,8 +62,8 @@ def test_why_a_job_waits_and_what_unblocks_it(open_page: Open, server: Server) -
     second = server.submit("sleep", "600", name="waiter", num_processes=1)["job_id"]
     page = open_page(f"/jobs/{second}")
     expect(page.get_by_role("heading", name="Why it waits")).to_be_visible()
-    expect(page.locator(".card", has_text="Why it waits")).to_contain_text("GpusBusy")
-    expect(page.locator(".card", has_text="Why it waits")).to_contain_text(first)
+    expect(page.locator(".waits")).to_contain_text("GpusBusy")
+    expect(page.locator(".waits")).to_contain_text(first)
 
 
 def test_many_jobs_are_cancelled_at_once_with_one_question(open_page: Open, server: Server) -> None:
@@ -110,16 +106,6 @@ def test_hostile_names_and_logs_run_nothing(open_page: Open, server: Server) -> 
         expect(page.locator("body")).to_contain_text("<img src=x")
         assert "pwned" not in page.title()
     expect(page.locator(".log .ansi-1")).to_contain_text("<script>")
-
-
-def test_without_the_server_the_page_says_that_it_is_old(open_page: Open, server: Server) -> None:
-    page = open_page("/")
-    live(page)
-    page.context.set_offline(True)
-    page.evaluate("dispatchEvent(new Event('offline'))")
-    server.submit("true", name="missed", num_processes=0)
-    page.context.set_offline(False)
-    live(page)
 
 
 def test_a_worker_is_brought_in_and_its_token_shown_once(open_page: Open) -> None:

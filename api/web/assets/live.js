@@ -2,7 +2,7 @@
 // once a second, and laid over what is there: focus, selection and scroll stay where they are.
 import { lay } from "./morph.js";
 
-const KINDS = { gpu_changed: "gpus", gpu_set_aside: "gpus", worker_changed: "workers" };
+const KINDS = { gpu_changed: "gpus", gpu_set_aside: "gpus", worker_changed: "workers", settings_changed: "people" };
 const PAUSE = 150; // milliseconds for events to gather
 const APART = 900; // between two updates, while much happens
 const STALE = 5000; // without the stream for so long, the page says that it is old
