@@ -220,8 +220,12 @@ def _status(job: Any) -> RemoteStatus:
         message=message,
         started_at=_seconds(job.get("start_time")) if state is not RemoteState.QUEUED else None,
         ended_at=_seconds(job.get("end_time")),
-        progress=str(job.get("message") or "")[:120] if state is RemoteState.QUEUED else "",
+        progress=_first_sentence(job.get("message")) if state is RemoteState.QUEUED else "",
     )
+
+
+def _first_sentence(text: Any) -> str:
+    return str(text or "").partition(". ")[0].removesuffix(".")[:120]
 
 
 def _end(job: Any) -> tuple[int | None, str, str]:

@@ -82,7 +82,8 @@ def field(text: str, name: str) -> str | None:
 def status(seen: Seen, code: int | None) -> RemoteStatus:
     """What a job's line means; `code` is the exit code, where one is known."""
     if seen.state in WAITING:
-        return RemoteStatus(state=RemoteState.QUEUED, progress=f"Slurm: {seen.reason}" if seen.reason else "")
+        waits = seen.reason not in ("", "None")  # not looked at yet
+        return RemoteStatus(state=RemoteState.QUEUED, progress=f"Slurm: {seen.reason}" if waits else "")
     if seen.state in ALIVE:
         return RemoteStatus(state=RemoteState.RUNNING, started_at=seen.started_at)
     state, exit_class, message = _end(seen, code)

@@ -84,7 +84,8 @@ def cost(client: Client, out: Output, by: str, since: str | None, until: str | N
 
     emit_list(out, answer["costs"], table=table, fields=COST_FIELDS, noun="cloud job that ran")
     if out.is_table and answer["costs"]:
-        click.echo(f"{answer['total_jobs']} jobs, {_usd(answer['total_usd'])} USD")
+        jobs = answer["total_jobs"]
+        click.echo(f"{jobs} {'job' if jobs == 1 else 'jobs'}, {_usd(answer['total_usd'])} USD")
 
 
 def _set(client: Client, out: Output, name: str, enabled: bool) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.clusters.asgi import Served
 from tests.clusters.fake_replicate import VERSIONS, FakeReplicate
-from tests.clusters.slurm import SlurmCluster
+from tests.clusters.slurm import SlurmCluster, missing
 from tests.e2e.conftest import MakeServer
 from tests.e2e.server import Server
 from tests.machine import free_port
@@ -110,6 +110,16 @@ class TestSlurm:
         job = server.wait(submitted(server, "train"), timeout=60)
         assert job["status"] == "completed", job
         assert "4321" in gpuyard(server, "jobs", "logs", job["job_id"])
+
+
+@pytest.mark.parametrize("engine", ["replicate", "slurm"])
+def test_one_job_through_an_engine_can_be_shown(engine: str) -> None:
+    if engine == "slurm" and missing():
+        pytest.skip(f"no Slurm here ({', '.join(missing())}): apt-get install slurm-wlm munge")
+    tool = Path(__file__).resolve().parents[2] / "tools/transcripts.py"
+    done = subprocess.run([sys.executable, tool, engine], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"$ gpuyard cloud providers test {engine}" in done.stdout and "(train) completed after" in done.stdout
 
 
 class TestReplicate:

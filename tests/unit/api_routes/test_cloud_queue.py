@@ -66,6 +66,19 @@ def test_no_more_run_at_once_than_the_limit_allows_and_the_reason_says_so(place:
     assert place.running() == set(jobs[:3])
 
 
+def test_a_dry_run_tells_the_limit_that_it_would_wait_for_and_leaves_nothing(place: Place) -> None:
+    place.limit(1)
+    place.submit()
+    wish: dict[str, Any] = {"command": ["x"], "dry_run": True, "time_limit": 3600}
+    if place.cloud:
+        wish |= {"target": "cloud", "provider": "simulated", "provider_options": {"hardware": "a100"}}
+    answer = place.yard.post("/api/queue/submit", wish)
+    assert answer["status"] == "queued" and answer["job_id"] is None
+    assert answer["reasons"][0]["code"] == ("GlobalLimit" if place.cloud else "LocalJobLimit")
+    assert (answer["estimated_cost"] > 0) is place.cloud
+    assert len(place.running()) == 1 and not place.order()
+
+
 def test_the_next_one_starts_when_one_ends(place: Place) -> None:
     place.limit(1)
     first, second = place.submit(0.3), place.submit(0.1)

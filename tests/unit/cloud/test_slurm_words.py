@@ -48,6 +48,7 @@ def test_each_state_means_what_the_manual_says(
 def test_why_it_waits_there_is_its_progress_and_a_start_that_is_only_planned_is_no_start() -> None:
     status = words.status(line("PENDING", "Resources"), None)
     assert status.progress == "Slurm: Resources" and status.started_at is None
+    assert words.status(line("PENDING", "None"), None).progress == ""
     assert words.status(line("RUNNING"), None).started_at == 1_700_000_000
 
 
