@@ -66,7 +66,7 @@ def test_a_run_lives_on_and_is_adopted_with_its_true_end(cold_host: Host, doomed
     doomed.kill()
     assert procfs.start_time(record.pid) == record.start
     cold_host.boot()
-    assert eventually(lambda: cold_host.all(RunsAdopted))[0] == RunsAdopted(live=(1,))
+    assert eventually(lambda: cold_host.all(RunsAdopted))[0] == RunsAdopted(live=(1,), jobs={1: "job1"})
     started = cold_host.started()
     assert (started.pid, started.at) == (record.pid, record.started_at)
     (cold_host.job() / "go").touch()
