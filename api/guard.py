@@ -25,6 +25,7 @@ from gpuyard.api.heads import Head
 from gpuyard.api.identity import Authenticator, Caller
 from gpuyard.api.peer import Connection
 from gpuyard.api.permissions import is_public
+from gpuyard.api.proxies import neighbourhood
 from gpuyard.api.ratelimit import RateLimiter
 from gpuyard.api.settings import LOOPBACK_NAMES, Settings
 
@@ -117,12 +118,12 @@ class Guard:
         caller = Caller(exchange.head, connection)
         if is_public(scope["method"], scope["path"]):
             if not caller.on_loopback:
-                self._rates.take(f"address {caller.address}")
+                self._rates.take(f"address {neighbourhood(caller.address)}")
             return
         try:
             identity = await self._authenticator.identify(caller)
         except GpuyardError:
-            self._rates.take(f"address {caller.address}")
+            self._rates.take(f"address {neighbourhood(caller.address)}")
             raise
         if not identity.unlimited:
             self._rates.take(identity.key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from gpuyard.api.errors import RateLimited
+from gpuyard.api.proxies import neighbourhood
 from gpuyard.api.ratelimit import RateLimiter
 
 PER_SECOND: Final = 1 / 6
@@ -23,7 +24,7 @@ class LogIns:
     def take(self, address: str, username: str) -> None:
         """One try. Raises RateLimited."""
         try:
-            self._addresses.take(address)
+            self._addresses.take(neighbourhood(address))
             self._names.take(username.casefold())
         except RateLimited as error:
             wait = error.data["retry_after"]

@@ -2,7 +2,7 @@
 
 Added to uvicorn's: each request's scope knows its connection (whose peer's uid is looked up once); what can't be
 parsed is answered in the one error form (400, or 431 when the head is too long); a head that does not arrive in time
-is answered 408; connections beyond a bound are answered 503 at once.
+is answered 408; connections beyond a bound are answered 503 at once; whoever takes none of an answer is hung up on.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from gpuyard.actors.model.errors import Busy, GpuyardError
 from gpuyard.api.errors import STATUS, HeadTooLarge, Malformed, RequestTimeout, body_of
 from gpuyard.api.guard import SECURITY_HEADERS
 from gpuyard.api.peer import Connection
-from gpuyard.api.proxies import networks, parsed
+from gpuyard.api.proxies import neighbourhood, networks, parsed
 
 HEAD_SECONDS = 15.0
+WRITE_SECONDS = 60.0
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 2_000
 # Of one address: a whole team behind one router, but not all of the above. Not of this machine, nor of a proxy of ours.
@@ -44,20 +45,24 @@ class Crowd:
         ip = parsed(address)
         if ip is None or ip.is_loopback or any(ip in network for network in self._trusted):
             return 0
-        self._counts[address] += 1
-        return self._counts[address]
+        place = neighbourhood(address)
+        self._counts[place] += 1
+        return self._counts[place]
 
     def leave(self, address: str) -> None:
-        if self._counts[address] > 1:
-            self._counts[address] -= 1
+        place = neighbourhood(address)
+        if self._counts[place] > 1:
+            self._counts[place] -= 1
         else:
-            del self._counts[address]
+            del self._counts[place]
 
 
 class HttpProtocol(H11Protocol):
-    """Given to uvicorn as `Config(http=HttpProtocol)`. `head_seconds` bounds how long a head may take."""
+    """Given to uvicorn as `Config(http=HttpProtocol)`. `head_seconds` bounds how long a head may take, `write_seconds`
+    how long the peer may leave what is buffered for it untaken."""
 
     head_seconds = HEAD_SECONDS
+    write_seconds = WRITE_SECONDS
     max_connections = MAX_CONNECTIONS
     max_of_address = MAX_OF_ADDRESS
 
@@ -72,6 +77,7 @@ class HttpProtocol(H11Protocol):
         super().__init__(config, server_state, dict(app_state), _loop)
         self._crowd = crowd or Crowd()
         self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -86,6 +92,7 @@ class HttpProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._taken()
         if self.client:
             self._crowd.leave(self.client[0])
         super().connection_lost(exc)
@@ -97,6 +104,20 @@ class HttpProtocol(H11Protocol):
             self._await_head()
         else:
             self._head_came()
+
+    def pause_writing(self) -> None:
+        """More is buffered for the peer than it takes."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
+
+    def _taken(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

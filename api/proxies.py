@@ -29,6 +29,12 @@ def parsed(text: str) -> Ip | None:
     return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
+def neighbourhood(address: str) -> str:
+    """What shares one allowance: an IPv4 address, or the /64 of an IPv6 one, since whoever has one has them all."""
+    ip = parsed(address)
+    return f"{ipaddress.ip_network((ip, 64), strict=False)}" if isinstance(ip, ipaddress.IPv6Address) else address
+
+
 def without_port(hop: str) -> str:
     """`[::1]:80` and `192.0.2.7:80`, as some proxies write them, without the port."""
     if hop.startswith("["):

@@ -114,6 +114,7 @@ def test_the_door_of_a_network_server(network: Server) -> None:
         plain.request("GET", "/healthz")
         plain.getresponse()
     plain.close()
+    assert "Traceback" not in server.stderr(), "whoever speaks no TLS fills no log"
     with shown(server) as sock:
         assert sock.version() in ("TLSv1.2", "TLSv1.3")
 

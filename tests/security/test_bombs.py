@@ -18,6 +18,7 @@ from gpuyard.api.settings import Settings
 from tests.answering import Cast
 from tests.certificates import self_signed
 from tests.frontends import Reply, Served, frontend
+from tests.support import eventually
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -217,6 +218,25 @@ def test_too_many_connections(actors: Cast, monkeypatch: pytest.MonkeyPatch) -> 
                 sock.close()
 
 
+def test_whoever_takes_none_of_its_answers_is_hung_up_on(actors: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HttpProtocol, "write_seconds", 0.25)
+    with frontend(actors) as served, socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(20)
+        sock.connect(("127.0.0.1", served.port))
+        request = f"GET /openapi.json HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode()
+
+        def hung_up() -> bool:
+            try:
+                sock.sendall(request)
+            except ConnectionError:
+                return True
+            return False
+
+        eventually(hung_up, timeout=60)
+        assert served.ask("GET", "/healthz").status == 200
+
+
 def test_one_address_does_not_take_all_connections(actors: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     crowd = Crowd(trusted=["192.0.2.0/24"])
     assert [crowd.enter("198.51.100.7") for _ in range(3)] == [1, 2, 3]
@@ -227,6 +247,8 @@ def test_one_address_does_not_take_all_connections(actors: Cast, monkeypatch: py
     for address in ("198.51.100.7", "198.51.100.7", "198.51.100.7", "198.51.100.8", "127.0.0.1"):
         crowd.leave(address)
     assert not crowd._counts
+    assert [crowd.enter(f"2001:db8::{number}") for number in (1, 2, 3)] == [1, 2, 3], "one of a /64 has all of it"
+    assert crowd.enter("2001:db8:0:1::1") == 1
     monkeypatch.setattr(Crowd, "enter", lambda self, address: HttpProtocol.max_of_address + 1)
     with frontend(actors) as served:
         refused(served.raw(b""), 503, "busy")

@@ -86,6 +86,18 @@ def test_an_expired_certificate_keeps_no_queue_from_coming_back(tmp_path: Path) 
     assert "expired" in posture.doubts(settings)
 
 
+def test_the_environment_says_it_as_well_as_flags(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    monkeypatch.setenv("GPUYARD_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("GPUYARD_BEHIND_TLS_PROXY", "1")
+    monkeypatch.setenv("GPUYARD_TRUSTED_PROXIES", "192.0.2.1, 2001:db8::/64")
+    monkeypatch.setenv("GPUYARD_ALLOWED_HOSTS", "gpu.lab,*.gpu.example")
+    monkeypatch.setenv("GPUYARD_SSL_CERT", str(pair.cert))
+    monkeypatch.setenv("GPUYARD_SSL_KEY", str(pair.key))
+    settings = load({})
+    assert settings.behind_tls_proxy and settings.trusted_proxies == ("192.0.2.1", "2001:db8::/64")
+    assert judge(settings, tokens(1)).names == ("gpu.lab", "*.gpu.example", "localhost", "127.0.0.1")
+
+
 @pytest.mark.parametrize(
     ("flags", "setting"),
     [
