@@ -125,6 +125,8 @@ class ProcessKeeper(Actor):
                 self._set_aside(owner)
             case c.WantedComplete(fences=fences):
                 self._wanted_complete(fences)
+            case c.WatchRuns():
+                self._tell_adopted()
             case Tick():
                 self._tick()
             case StartZygote():

@@ -97,6 +97,8 @@ class WorkerAgent(Actor):
         out, now = AgentOutbox(), self._now()
         session, journal_id = secrets.token_hex(8), secrets.token_hex(8)
         self._agent = Agent(self._settings, session, self._incarnation, loaded.entries, journal_id, now, out)
+        if self._adopted is None:
+            self.context.ref(names.KEEPER).tell(c.WatchRuns())
         self._perform(out)
         early, self._early = self._early, []
         for message in early:

@@ -40,8 +40,8 @@ def entry_of(
 ) -> Entry:
     """The entry of `job`, whose present (or last) attempt is `attempt`.
 
-    `effective`, `position`, `reasons`, `unreachable` (its worker is silent), `worker_name` and `progress` (what its
-    provider says) are known only to the Scheduler; without them the entry is as stored.
+    `effective`, `position`, `reasons`, `unreachable` (its worker is silent) and `progress` (what its provider says) are
+    known only to the Scheduler; without them the entry is as stored.
     """
     live = attempt is not None and attempt.phase in LIVE and job.status is Status.RUNNING
     if effective is None:

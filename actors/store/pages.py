@@ -55,7 +55,7 @@ def get_job(connection: sqlite3.Connection, job_id: str, *, prefix: bool, user_i
             raise NotFound(f"there is no job {job_id}", job_id=job_id)
         attempts = attempts_of(connection, [job_id]).get(job_id, [])
         events = [event_from(found) for found in connection.execute(EVENTS_OF, (job_id, 0, -1))]
-        return _record(job_from(row), attempts, events, from_json(row[-1]))
+        return _record(job_from(row), attempts, _workers(connection), events, from_json(row[-1]))
 
 
 def get_events(connection: sqlite3.Connection, query: GetEvents) -> list[EventRow]:
@@ -163,16 +163,26 @@ def _records(connection: sqlite3.Connection, ids: list[int]) -> list[JobRecord]:
     marks = ", ".join("?" * len(ids))
     jobs = {row[0]: job_from(row) for row in connection.execute(f"{JOBS} WHERE q.id IN ({marks})", ids)}
     attempts = attempts_of(connection, [job.job_id for job in jobs.values()])
-    return [_record(jobs[id_], attempts.get(jobs[id_].job_id, [])) for id_ in ids]
+    workers = _workers(connection)
+    return [_record(jobs[id_], attempts.get(jobs[id_].job_id, []), workers) for id_ in ids]
+
+
+def _workers(connection: sqlite3.Connection) -> dict[str, str]:
+    """The names of all workers, by id; one that was deleted has none any more."""
+    return dict(connection.execute("SELECT id, name FROM worker"))
 
 
 def _record(
-    job: Job, attempts: list[Attempt], events: list[EventRow] | None = None, spec: dict[str, Any] | None = None
+    job: Job,
+    attempts: list[Attempt],
+    workers: dict[str, str],
+    events: list[EventRow] | None = None,
+    spec: dict[str, Any] | None = None,
 ) -> JobRecord:
     # A job that waits (again) has no present attempt: its last one's GPUs are not its own any more.
     present = attempts[-1] if attempts and job.status not in WAITING else None
     return JobRecord(
-        entry=entry_of(job, present),
+        entry=entry_of(job, present, worker_name=workers.get(present.host) if present is not None else None),
         attempts=[attempt_view(attempt) for attempt in attempts],
         events=events or [],
         spec=spec or {},

@@ -84,6 +84,7 @@ def test_a_job_goes_to_the_worker_that_its_labels_name_and_is_seen_like_any_othe
     assert fleet.server.post(f"/api/jobs/{answer['job_id']}/cancel").status == 200
     ended = fleet.server.wait(answer["job_id"])
     assert (ended["status"], ended["exit_class"]) == ("cancelled", "cancelled")
+    assert ended["worker_name"] == "box", "it is named in history too"
     box.wait_status("idle")
     folder = box.data / "runs" / str(ended["attempts"][0]["fence"])
     assert folder.is_dir()

@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 
 from gpuyard.actors import procfs
-from gpuyard.actors.model.commands import ForgetRun, PurgeRuns, RunSpec, WantedComplete, WantRun
+from gpuyard.actors.model.commands import ForgetRun, PurgeRuns, RunSpec, WantedComplete, WantRun, WatchRuns
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, OrphanSeen, RunsAdopted
 from tests.keeper.host import Host, kill
 from tests.support import eventually
@@ -67,6 +67,9 @@ def test_a_run_lives_on_and_is_adopted_with_its_true_end(cold_host: Host, doomed
     assert procfs.start_time(record.pid) == record.start
     cold_host.boot()
     assert eventually(lambda: cold_host.all(RunsAdopted))[0] == RunsAdopted(live=(1,), jobs={1: "job1"})
+    before = len(cold_host.all(RunsAdopted))
+    cold_host.tell(WatchRuns())
+    eventually(lambda: len(cold_host.all(RunsAdopted)) > before)
     started = cold_host.started()
     assert (started.pid, started.at) == (record.pid, record.started_at)
     (cold_host.job() / "go").touch()

@@ -126,6 +126,7 @@ from gpuyard.actors.model.commands.runs import (
     WantedComplete as WantedComplete,
     WantRun as WantRun,
     WantStop as WantStop,
+    WatchRuns as WatchRuns,
 )
 from gpuyard.actors.model.commands.secrets import (
     CheckSecrets as CheckSecrets,

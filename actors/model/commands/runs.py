@@ -92,6 +92,11 @@ class SetRunsAside(Message, frozen=True, kw_only=True):
     owner: str
 
 
+class WatchRuns(Message, frozen=True, kw_only=True):
+    """Tell RunsAdopted now. From: a worker's agent, at its start: the first word came before it was there. To:
+    ProcessKeeper. Repeat: harmless."""
+
+
 class WantedComplete(Message, frozen=True, kw_only=True):
     """All live attempts of the store have been wanted: a run that was adopted but not wanted is an orphan (it keeps
     running and is reported, never stopped). From: Scheduler. To: ProcessKeeper, after a rebuild. Repeat: harmless.

@@ -29,6 +29,7 @@ from gpuyard.actors.model.commands import (
     WantStop,
     WatchGpus,
     WatchRelease,
+    WatchRuns,
     WatchStart,
 )
 from gpuyard.actors.model.events import (
@@ -48,9 +49,8 @@ from gpuyard.actors.worker_agent import WorkerAgent
 from tests.answering import Cast
 from tests.support import eventually
 
-HEARD = dict.fromkeys(
-    (WantRun, WantStop, ForgetRun, RenewLeases, WantedComplete, WatchGpus, WatchRelease, WatchStart, SendHeartbeat)
-)
+TO_THE_KEEPER = (WantRun, WantStop, ForgetRun, RenewLeases, WantedComplete, WatchRuns)
+HEARD = dict.fromkeys((*TO_THE_KEEPER, WatchGpus, WatchRelease, WatchStart, SendHeartbeat))
 
 
 class Host:
@@ -231,6 +231,11 @@ def test_an_ephemeral_one_goes_when_the_server_has_all(host: Host) -> None:
     host.adopt()
     host.sync({}, leave=True)
     eventually(lambda: host.left)
+
+
+def test_a_keeper_that_has_spoken_before_the_agent_was_there_is_asked_again(host: Host) -> None:
+    host.boot()
+    eventually(lambda: host.told(names.KEEPER, WatchRuns))
 
 
 @pytest.mark.parametrize("first", ["runs", "gpus"])
