@@ -111,9 +111,11 @@ def _by_hand_and_time(job: Job, now: Now) -> Iterator[Reason]:
         yield Reason(code=ReasonCode.NOT_BEFORE, text=f"It starts not before {at}.", detail={"not_before": at})
     if job.wait_until is not None and job.wait_until > now.wall:
         at = iso(job.wait_until)
+        ended = f"Attempt {job.attempt - 1} ended early; attempt {job.attempt} starts at {at}."
         yield Reason(
             code=ReasonCode.BACKOFF,
-            text=f"Attempt {job.attempt - 1} ended early; attempt {job.attempt} starts at {at}.",
+            # An attempt that its provider never took is not counted.
+            text=ended if job.attempt > 1 else f"Its provider did not take it; it is tried again at {at}.",
             detail={"until": at, "attempt": job.attempt},
         )
     window = job.spec.window

@@ -56,6 +56,8 @@ def test_what_the_provider_says_of_a_run_is_shown_while_it_is_true(yard: Yard) -
     job_id = yard.submit("echo", "hi", **CLOUD, provider_options={"queue_seconds": 600})["job_id"]
     eventually(lambda: yard.job(job_id)["progress"] == "waiting there", timeout=30)
     assert yard.get("/api/queue?status=running")["entries"][0]["progress"] == "waiting there"
+    for page in (f"/jobs/{job_id}", "/jobs", "/cloud"):
+        assert "waiting there" in yard.ask("GET", page).text, page
     yard.post(f"/api/jobs/{job_id}/cancel")
     assert yard.wait(job_id)["progress"] is None
     other = yard.submit("echo", "hi", **CLOUD, provider_options={"queue_seconds": 0.6, "run_seconds": 600})["job_id"]
