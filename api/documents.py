@@ -14,6 +14,7 @@ from gpuyard.api import (
     answers_people,
     answers_rules,
     answers_usage,
+    answers_webhooks,
     answers_workers,
 )
 from gpuyard.api.examples import EXAMPLES
@@ -29,6 +30,9 @@ SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
     views.TeamView,
     views.TokenView,
     views.SecretView,
+    views.WebhookView,
+    views.WebhookTested,
+    views.DeliveryView,
     views.WorkerView,
     views.ProviderView,
     *(
@@ -41,6 +45,7 @@ SHOWN: Final[tuple[type[msgspec.Struct], ...]] = (
             answers_rules,
             answers_workers,
             answers_usage,
+            answers_webhooks,
         )
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__

@@ -9,6 +9,7 @@ from gpuyard.api.examples_cloud import CLOUD
 from gpuyard.api.examples_people import PEOPLE
 from gpuyard.api.examples_rules import RULES
 from gpuyard.api.examples_usage import USAGE
+from gpuyard.api.examples_webhooks import WEBHOOKS
 from gpuyard.api.examples_workers import FLEET
 
 JOB_ID: Final = "3k9w2m7q1x0d"
@@ -273,6 +274,7 @@ EXAMPLES: Final[dict[str, Any]] = {
     **CHARTS,
     **RULES,
     **USAGE,
+    **WEBHOOKS,
     **FLEET,
     **CLOUD,
     "list_queue": {"entries": [RUNNING, ENTRY], "total": 2, "total_pending": 1, "total_running": 1},

@@ -85,6 +85,19 @@ SECRETS: Final = Family(
     },
 )
 
+WEBHOOKS: Final = Family(
+    "Have other services told what happens to jobs.",
+    {
+        "add": Verb("webhooks:add", "Tell an address; prints its signing secret once."),
+        "list": Verb("webhooks:list_webhooks", "Your webhooks, and whether they are taken."),
+        "test": Verb("webhooks:test_webhook", "Send a message now, and say what came of it."),
+        "enable": Verb("webhooks:enable", "Tell it again, from now on."),
+        "disable": Verb("webhooks:disable", "Tell it nothing any more."),
+        "delete": Verb("webhooks:delete", "Delete webhooks and their secrets."),
+        "deliveries": Verb("webhooks:deliveries", "Its messages: what waits, what was taken."),
+    },
+)
+
 APPROVALS: Final = Family(
     "Decide on jobs that wait for it, and say which do.",
     {
@@ -149,6 +162,7 @@ ROOT: Final = Family(
         "teams": TEAMS,
         "tokens": TOKENS,
         "secrets": SECRETS,
+        "webhooks": WEBHOOKS,
         "login": Verb("login:login", "Keep a token for this server."),
         "logout": Verb("login:logout", "Forget the token kept for this server."),
         "audit": Verb("audit:audit", "Who did what, when: to jobs, people, limits, GPUs."),

@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gpuyard.actors.model.webhooks import address
 from gpuyard.api import proxies, zones
 from gpuyard.cli import cloud_settings
 
@@ -75,7 +76,9 @@ class HostSettings(BaseSettings):
             raise ValueError("must be N, N:MODEL or N:MODEL:GB, such as 4 or 8:A100:80")
         return text
 
-    @field_validator("gpus_excluded", "allowed_hosts", "trusted_proxies", mode="before", check_fields=False)
+    @field_validator(
+        "gpus_excluded", "allowed_hosts", "trusted_proxies", "webhook_networks", mode="before", check_fields=False
+    )
     @classmethod
     def _list(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -110,6 +113,9 @@ class ServerSettings(HostSettings):
     providers: dict[str, dict[str, Any]] = Field(
         {}, description="cloud providers by name: their own settings, `prices` (USD an hour by hardware), `hardware`"
     )
+    webhook_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="networks (CIDR) that are not public but webhooks may reach, with http too, comma separated"
+    )
     assumed_hours: float = Field(1.0, gt=0, description="what a cloud job without a time limit is expected to take")
     public_url: str = Field("", description="where cloud providers reach this server's webhooks, such as https://HOST")
     time_zone: str = Field(
@@ -137,6 +143,15 @@ class ServerSettings(HostSettings):
     @classmethod
     def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         proxies.networks(value)
+        return value
+
+    @field_validator("webhook_networks", mode="after")
+    @classmethod
+    def _webhook_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            address.networks(value)
+        except ValueError as error:
+            raise ValueError(f"must be networks such as 10.1.0.0/16: {error}") from None
         return value
 
     @field_validator("time_zone", mode="after")

@@ -18,12 +18,14 @@ from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.log_reader import LogReader
 from gpuyard.actors.model import names
 from gpuyard.actors.model.limits import Limits
+from gpuyard.actors.model.webhooks import address
 from gpuyard.actors.people import People
 from gpuyard.actors.process_keeper import ProcessKeeper
 from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.secret_store import SecretStore
 from gpuyard.actors.supervisor import Child, Process, Supervisor
+from gpuyard.actors.webhooks import Webhooks
 from gpuyard.api.settings import Settings as ApiSettings
 from gpuyard.cli import fleet_wiring
 from gpuyard.cli.cloud_settings import price_table
@@ -74,6 +76,7 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
         Child(names.BLOBS, BlobStore, lambda: (data,)),
         *fleet_wiring.children(settings),
         Child(names.CLOUD, CloudDispatcher, lambda: (cloud,)),
+        Child(names.WEBHOOKS, Webhooks, lambda: (data, address.networks(settings.webhook_networks))),
         Child(names.LINK, Link, lambda: (data / SOCKETS, made[0].restarts)),
     ]
     made.append(Supervisor(children, processes))

@@ -33,6 +33,7 @@ EVERY_ACTOR: Final = frozenset(
         names.BLOBS,
         names.PEOPLE,
         names.SECRETS,
+        names.WEBHOOKS,
     }
 )
 
@@ -127,6 +128,14 @@ BY_ACTOR: dict[str, Calls] = {
     names.GATEWAY: {c.GetGatewayStats: v.GatewayStats},
     names.BULK: {c.GetGatewayStats: v.GatewayStats},
     names.BLOBS: {c.StoreFile: v.BlobStored},
+    names.WEBHOOKS: {
+        c.AddWebhook: v.WebhookMade,
+        c.ListWebhooks: list[v.WebhookView],
+        c.SetWebhook: v.WebhookView,
+        c.RemoveWebhook: v.WebhookView,
+        c.TestWebhook: v.WebhookTested,
+        c.ListDeliveries: list[v.DeliveryView],
+    },
     # Never FetchSecrets: no answer of the web side holds a value.
     names.SECRETS: {
         c.SetSecret: v.SecretView,

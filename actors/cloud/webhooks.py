@@ -6,14 +6,12 @@ list of `v1,SIGNATURE`, of which one must be right. An old message is refused, s
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Final
 
 from gpuyard.actors.cloud.provider import Forged
+from gpuyard.actors.model.webhooks import signing
 
 TOLERANCE: Final = 300.0
 
@@ -21,11 +19,9 @@ TOLERANCE: Final = 300.0
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     """The value of `webhook-signature`. Raises Forged for a secret that is none."""
     try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error as error:
+        return signing.sign(secret, message_id, timestamp, body)
+    except ValueError as error:
         raise Forged("our signing secret is not base64") from error
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
 def check(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> None:

@@ -29,6 +29,8 @@ REGISTERS: Final[dict[str, type[Model]]] = {
         tables.Submitter,
         tables.CloudProvider,
         tables.Worker,
+        tables.Webhook,
+        tables.WebhookDelivery,
     )
 }
 

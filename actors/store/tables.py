@@ -320,6 +320,48 @@ class Worker(Model):
         table_name = "worker"
 
 
+class Webhook(Model):
+    """Where people want to be told of jobs (`model/webhooks/records.py`); the signing secret is in a file."""
+
+    id = TextField(primary_key=True)
+    owner = IntegerField()
+    url = TextField()
+    events = TextField(default="[]")
+    scope = TextField(default="own")
+    cursor = IntegerField(default=0)
+    created_at = FloatField()
+    created_by = TextField(default="")
+    enabled = IntegerField(default=1)
+    why = TextField(default="")
+    failing_since = FloatField(null=True)
+    delivered_at = FloatField(null=True)
+
+    class Meta:
+        table_name = "webhook"
+        without_rowid = True
+
+
+class WebhookDelivery(Model):
+    """A message to a webhook that waits to be taken, or one of the last that ended."""
+
+    id = TextField(primary_key=True)
+    webhook_id = TextField()
+    event_id = IntegerField()
+    type = TextField()
+    body = TextField()
+    created_at = FloatField()
+    next_at = FloatField()
+    state = TextField(default="pending")
+    attempts = IntegerField(default=0)
+    ended_at = FloatField(null=True)
+    status = IntegerField(null=True)
+    why = TextField(default="")
+
+    class Meta:
+        table_name = "webhook_delivery"
+        without_rowid = True
+
+
 class Audit(Model):
     """What was done that is no job's event: append-only, and no cleanup touches it."""
 
@@ -340,5 +382,5 @@ class Audit(Model):
 
 ALL: Final[tuple[type[Model], ...]] = (
     Queue, Spec, Attempt, GpuHold, Event, Idempotency, Setting, Team, User, Token, ApprovalRule, Approval,
-    Submitter, Usage, CloudProvider, Worker, Audit,
+    Submitter, Usage, CloudProvider, Worker, Webhook, WebhookDelivery, Audit,
 )  # fmt: skip

@@ -25,6 +25,7 @@ from gpuyard.api.routes import (
     tokens,
     usage,
     users,
+    webhooks,
     workers,
 )
 from gpuyard.api.web import assets, pages
@@ -49,6 +50,7 @@ ROUTERS: list[APIRouter] = [
     teams.router,
     tokens.router,
     secrets.router,
+    webhooks.router,
     usage.router,
     workers.router,
     assets.router,

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 
 from tests.e2e.conftest import MakeServer
 from tests.e2e.server import Answer, Server
+from tests.receiver import receiver
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +34,7 @@ PROVIDERS = {
     "RAY_AUTH_TOKEN": "ray_canary_of_a_provider_0123456789",
 }
 JOB_SECRETS = ("job_canary_in_a_body_0123456789", "job_canary_that_is_typed_0123456789")
-SHOWING = ("/api/users", "/api/tokens")  # where a new token is shown, this once
+SHOWING = ("/api/users", "/api/tokens", "/api/webhooks")  # where a new token or secret is shown, this once
 
 
 class Listener:
@@ -48,7 +50,7 @@ class Listener:
         answer = self.server.request(method, path, body, sent)
         shown = method == "POST" and path in SHOWING and answer.status == 200
         if shown:
-            self.secrets.append(answer.body["token"])
+            self.secrets.append(answer.body.get("token") or answer.body["secret"])
         else:
             self.heard.append(answer.raw)
             self.heard += [f"{k}: {v}".encode() for k, v in answer.headers.items() if k.lower() != "set-cookie"]
@@ -155,9 +157,25 @@ def use_secrets(here: Listener, config: Path, file: Path, token: str) -> list[by
     return said
 
 
+def use_webhooks(here: Listener, config: Path, file: Path, token: str) -> list[bytes]:
+    """A webhook that is told of an end, and whatever else is asked of it; what the command line said."""
+    with receiver() as hook:
+        made = here.ask("POST", "/api/webhooks", token, {"url": hook.url}).body
+        job = here.ask("POST", "/api/queue/submit", token, {"command": ["true"], "num_processes": 0}).body
+        assert hook.wait(1)[0].said["data"]["job_id"] == job["job_id"]
+        hook.genuine(made["secret"], time.time())
+        assert not [got for got in hook.got if made["secret"].encode() in got.body + repr(got.headers).encode()]
+        for method, path in (("GET", ""), ("POST", f"/{made['id']}/test"), ("GET", f"/{made['id']}/deliveries")):
+            assert here.ask(method, f"/api/webhooks{path}", token).status == 200
+        here.ask("PATCH", f"/api/webhooks/{made['id']}", token, {"enabled": False})
+        return [gpuyard(here.server, config, "webhooks", "list", "--token-file", str(file), "--format", "json")]
+
+
 def test_no_secret_is_found_anywhere(make_server: MakeServer, tmp_path: Path) -> None:
     # Somebody starts the server in a shell that holds a token of theirs: no run may inherit it.
-    server = make_server(GPUYARD_TOKEN=STRAY, GPUYARD_LOG_LEVEL="debug", **PROVIDERS).start()
+    server = make_server(
+        GPUYARD_TOKEN=STRAY, GPUYARD_LOG_LEVEL="debug", GPUYARD_WEBHOOK_NETWORKS="127.0.0.0/8", **PROVIDERS
+    ).start()
     here = Listener(server)
     first, second = PASSWORDS
     with command_lines() as lines:
@@ -211,6 +229,7 @@ def test_no_secret_is_found_anywhere(make_server: MakeServer, tmp_path: Path) ->
             ]
             here.secrets.append((tmp_path / "saved").read_text().strip())
             said += use_secrets(here, config, file, ann["token"])
+            said += use_webhooks(here, config, file, ann["token"])
             for path in ("/api/users", "/api/tokens?all_users=true", "/api/audit?limit=1000", "/api/audit?format=csv"):
                 assert here.ask("GET", path, root).status == 200
             for path in ("/metrics", "/openapi.json", "/api/system/status", "/api/users/me"):
@@ -218,10 +237,12 @@ def test_no_secret_is_found_anywhere(make_server: MakeServer, tmp_path: Path) ->
             here.ask("DELETE", f"/api/tokens/{made['id']}", ann["token"])
     assert len(here.secrets) >= 8 and len(set(here.secrets)) == len(here.secrets)
     kept = {file: file.read_bytes() for file in server.folder.rglob("*") if file.is_file()}
-    # Where a job's secret is kept: for this user alone, until it is deleted.
-    places = [file for file in kept if file.is_relative_to(server.data / "secrets")]
-    assert [file.name for file in places] == ["hf"] and all(file.stat().st_mode & 0o777 == 0o600 for file in places)
-    assert JOB_SECRETS[0].encode() in kept.pop(places[0])
+    # Where secrets that must be read again are kept: for this user alone, until they are deleted.
+    places = sorted(file for file in kept if file.is_relative_to(server.data / "secrets"))
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in places)
+    assert all(folder.stat().st_mode & 0o777 == 0o700 for file in places for folder in (file.parent, file.parents[1]))
+    assert [file.parent.name for file in places] == [str(ann["id"]), "webhooks"]
+    assert JOB_SECRETS[0].encode() in kept.pop(places[0]) and kept.pop(places[1]).decode() in here.secrets
     assert any(file.name == "jobs.db" for file in kept) and any(file.name == "server.log" for file in kept)
     for secret in map(str.encode, here.secrets):
         assert not [file for file, data in kept.items() if secret in data], secret

@@ -63,6 +63,7 @@ def test_every_shell_block_is_named_and_so_executed_here() -> None:
     assert set(COMMANDS) == page | {
         "people",
         "rules",
+        "webhooks",
         "secrets",
         "fleet",
         "enrol",
@@ -140,6 +141,9 @@ def test_the_commands_about_people_work_in_the_order_of_the_page(make_server: Ma
     done = bash(COMMANDS["rules"], tmp_path, 120, **environ)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "blocked" in done.stdout and "above $50.00" in done.stdout and "GPU-hours" in done.stderr
+    hooks = bash(COMMANDS["webhooks"], tmp_path, 60, **environ)
+    assert hooks.returncode == 0 and "enabled" in hooks.stdout, (hooks.stdout, hooks.stderr)
+    assert (tmp_path / "hook.secret").read_text().startswith("whsec_")
     [approval] = server.get("/api/approvals").body["approvals"]
     assert (approval["status"], approval["decided_by"], approval["username"]) == ("approved", "root", "ann")
     assert server.post("/api/jobs/cancel", {"all": True, "all_users": True}).status == 200

@@ -217,6 +217,16 @@ ATTACKS = (
             "fire.test_logs.test_a_flood_is_cut_at_the_cap_and_harms_nobody",
         ),
     ),
+    Attack(
+        "a webhook to an address of the cloud's own, also behind a name that changes its mind",
+        "refused with the reason; nothing connects there, and the message goes to the address that was looked at",
+        (
+            "security.test_webhooks.test_no_address_from_inside_is_public",
+            "security.test_webhooks.test_what_is_refused_when_it_is_added",
+            "security.test_webhooks.test_names_and_strange_numbers_of_this_machine_lead_nowhere",
+            "security.test_webhooks.test_a_name_that_flips_is_asked_once_and_the_message_goes_where_was_looked",
+            "security.test_webhooks.test_a_redirect_is_not_followed",
+            "e2e.test_webhooks.test_without_the_setting_nothing_inside_is_reached_and_levels_act",
+        ),
+    ),
 )
-
-# The twenty-fifth, a webhook to an address of the cloud's own with DNS that changes its mind, comes with webhooks.

@@ -33,17 +33,20 @@ NOBODYS = {
     "fence": "999999",
     "job_id": "zzzzzzzzzzzz",
     "token_id": "999999",
+    "webhook_id": "wh_none",
 }
 # What a request needs so that it is the permission that decides, not a missing value.
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/queue/{job_id}/priority"): {"priority": 5},
     ("PUT", "/api/users/{user_id}/password"): {"password": None},
+    ("PATCH", "/api/webhooks/{webhook_id}"): {"enabled": False},
 }
 QUERIES = {("POST", "/api/queue/{job_id}/reject"): "?reason=why"}
 # They end the token that asks.
 ENDING = frozenset({("POST", "/api/logout")})
 # They take an ended job; all others are asked about one that waits.
 OF_ENDED = ("DELETE", "/retry")
+OF_ACCOUNTS = ("token_id", "user_id", "webhook_id")
 OF_JOBS = frozenset({Rule.SEE, Rule.ACT, Rule.CLEAR, Rule.LEAD})
 
 Route = tuple[str, str]
@@ -68,7 +71,7 @@ def owned(route: Route) -> str | None:
     """The parameter of the route that is somebody's own, if it has one that its rule is about."""
     rule = RULES[route]
     for name in parameters(route[1]):
-        if (name == "job_id" and rule in OF_JOBS) or (name in ("token_id", "user_id") and rule is Rule.ACCOUNT):
+        if (name == "job_id" and rule in OF_JOBS) or (name in OF_ACCOUNTS and rule is Rule.ACCOUNT):
             return name
     return None
 
@@ -106,11 +109,15 @@ def address(people: Society, route: Route, who: str, whose: str) -> str:
 
 
 def thing(people: Society, route: Route, name: str, holder: str) -> str:
-    """A fresh job or token of `holder`, or `holder`."""
+    """A fresh job, token or webhook of `holder`, or `holder`."""
     if name == "user_id":
         return str(people.people[holder])
     if name == "token_id":
         made = people.must("POST", "/api/tokens", people.tokens[holder], {"name": "fresh"})
+        return str(made["id"])
+    if name == "webhook_id":
+        # Nothing is sent there: it means this very machine.
+        made = people.must("POST", "/api/webhooks", people.tokens[holder], {"url": "https://localhost/hook"})
         return str(made["id"])
     ended = route[0] == "DELETE" or route[1].endswith(OF_ENDED)
     return people.ended_job(holder) if ended else people.waiting_job(holder)

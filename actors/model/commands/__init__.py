@@ -145,3 +145,11 @@ from gpuyard.actors.model.commands.store import (
     Record as Record,
 )
 from gpuyard.actors.model.commands.usage import GetLiveUsage as GetLiveUsage, GetUsage as GetUsage
+from gpuyard.actors.model.commands.webhooks import (
+    AddWebhook as AddWebhook,
+    ListDeliveries as ListDeliveries,
+    ListWebhooks as ListWebhooks,
+    RemoveWebhook as RemoveWebhook,
+    SetWebhook as SetWebhook,
+    TestWebhook as TestWebhook,
+)

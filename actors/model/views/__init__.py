@@ -69,3 +69,9 @@ from gpuyard.actors.model.views.queue import (
 from gpuyard.actors.model.views.secrets import SecretValues as SecretValues, SecretView as SecretView
 from gpuyard.actors.model.views.store import DatabaseIdentity as DatabaseIdentity
 from gpuyard.actors.model.views.usage import UsageSums as UsageSums
+from gpuyard.actors.model.views.webhooks import (
+    DeliveryView as DeliveryView,
+    WebhookMade as WebhookMade,
+    WebhookTested as WebhookTested,
+    WebhookView as WebhookView,
+)

@@ -35,6 +35,7 @@ from gpuyard.actors.queue_store import QueueStore
 from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.secret_store import SecretStore
 from gpuyard.actors.supervisor import Child, Supervisor
+from gpuyard.actors.webhooks import Webhooks
 from gpuyard.actors.worker_registry import WorkerRegistry
 from gpuyard.api.app import create_app
 from gpuyard.api.core import LocalCore
@@ -174,6 +175,7 @@ def opened(
     children = [
         Child(names.STORE, QueueStore, lambda: (data / "jobs.db",), core=True),
         Child(names.SECRETS, SecretStore, lambda: (data,)),
+        Child(names.WEBHOOKS, Webhooks, lambda: (data,)),
         Child(names.KEEPER, ProcessKeeper, lambda: (keeper,), core=True),
         Child(names.GPUS, LocalGPUAllocator, lambda: (choose("4:A100:40", gpu), gpu), core=True),
         Child(names.SCHEDULER, Scheduler, lambda: (limits,), core=True),

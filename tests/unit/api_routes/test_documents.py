@@ -17,6 +17,7 @@ from gpuyard.api import (
     answers_people,
     answers_rules,
     answers_usage,
+    answers_webhooks,
     answers_workers,
 )
 from gpuyard.api.app import create_app
@@ -135,6 +136,12 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "remove_team": answers_people.TeamGone,
     "list_tokens": answers_people.TokenList,
     "create_token": answers_people.TokenCreated,
+    "list_webhooks": answers_webhooks.WebhookList,
+    "add_webhook": answers_webhooks.WebhookCreated,
+    "change_webhook": views.WebhookView,
+    "remove_webhook": views.WebhookView,
+    "test_webhook": views.WebhookTested,
+    "list_deliveries": answers_webhooks.DeliveryList,
     "list_secrets": answers_people.SecretList,
     "set_secret": views.SecretView,
     "delete_secret": views.SecretView,

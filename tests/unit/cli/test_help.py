@@ -16,7 +16,8 @@ from gpuyard.cli.registry import ROOT
 VERBS = """
 users/list users/add users/set-level users/edit users/disable users/enable users/set-password users/rescue users/remove
 teams/list teams/add teams/rename teams/remove tokens/list tokens/create tokens/revoke
-secrets/set secrets/list secrets/delete login logout whoami audit
+secrets/set secrets/list secrets/delete webhooks/add webhooks/list webhooks/test webhooks/enable webhooks/disable
+webhooks/delete webhooks/deliveries login logout whoami audit
 server worker demo run gpus usage status top doctor version completion config/show db/check db/backup db/restore
 db/import-simpletuner
 jobs/submit jobs/list jobs/get jobs/status jobs/why jobs/logs jobs/events jobs/wait jobs/cancel jobs/retry jobs/hold
