@@ -29,7 +29,7 @@ _EXITS |= {408: ExitCode.UNREACHABLE, 421: ExitCode.UNREACHABLE, 503: ExitCode.U
 _DO = {
     401: "give a token: gpuyard login, --token-file FILE, or GPUYARD_TOKEN in the environment",
     403: "ask a lead or an admin",
-    421: "use the name or address that the server was started with (--server URL, GPUYARD_SERVER)",
+    421: "use a name that stands in its certificate; its administrator adds others: gpuyard server --allowed-host NAME",
     429: "wait a moment and try again",
     503: "try again in a moment; gpuyard doctor looks for the cause",
 }
@@ -247,6 +247,9 @@ class Client:
             return value
         if status >= 300 and isinstance(value, dict) and ("detail" in value or "code" in value):
             raise ApiError(what, status, value)
+        if status in (301, 302, 307, 308):
+            do = "use the address that it leads to, most often the one with https://"
+            raise Unreachable(self.url, f"it leads elsewhere (HTTP status {status})", do)
         raise Unreachable(self.url, f"something else answers there (HTTP status {status}, not gpuyard's JSON)")
 
 

@@ -73,6 +73,13 @@ def test_something_else_answers_there(server: Recorder, client: Client) -> None:
     assert "something else answers" in caught.value.why
 
 
+def test_a_proxy_that_leads_to_tls_is_named(server: Recorder, client: Client) -> None:
+    server.on("GET", "/x", Answer(raw=b"moved", status=301, headers={"Location": "https://gpu.lab/x"}))
+    with pytest.raises(Unreachable) as caught:
+        client.get("/x")
+    assert "leads elsewhere" in caught.value.why and "https://" in caught.value.do
+
+
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host", "http://", "http://host:notaport", "http://[::1"])
 def test_what_is_no_address_is_a_usage_error(url: str) -> None:
     with pytest.raises(Failure) as caught:
