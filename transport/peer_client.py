@@ -207,7 +207,8 @@ class PeerClient(Actor):
 
     def _overdue(self, number: int) -> None:
         if number == self._attempt and self._socket is not None and not self.up:
-            self._failed(f"no answer within {self._settings.patience:g} s", denied=False)
+            why = f"no answer within {self._settings.patience:g} s: is the address right, and open to this machine?"
+            self._failed(why, denied=False)
 
     # --- receiving ---
 

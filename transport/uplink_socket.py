@@ -27,7 +27,8 @@ _ENDED: Final = {
     zmq.EVENT_DISCONNECTED: "the connection was lost",
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the handshake was broken off: not this server's key, or it can't check ours",
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "it is no gpuyard server, or one without encryption",
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the server does not allow this worker's key: it was deleted, rotated or revoked",
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the server does not allow this worker's key: it was deleted, rotated or revoked;"
+    " `gpuyard workers rotate-token` there makes a new token",
 }
 
 

@@ -96,13 +96,20 @@ def test_a_drained_worker_keeps_its_job_and_gets_no_other_until_it_is_undrained(
     box = fleet.enrol("box", gpus="2").start()
     running = fleet.submit("sleep", "600")["job_id"]
     fleet.server.wait_phase(running)
+    ending = fleet.submit("sleep", "3")["job_id"]
     assert fleet.cli("workers", "drain", "box").stdout == "box draining\n"
     waiting = fleet.submit("true")
+    assert fleet.server.wait(ending)["status"] == "completed", "its GPU is free now"
     assert waiting["status"] == "queued"
     assert waiting["reasons"][0]["unblock"] == f"gpuyard workers undrain {box.view()['id']}"
     fleet.server.stop()
     fleet.server.start()
     box.wait_status("draining")
+    before = box.view()["connected_at"]
+    box.stop()
+    box.launch()
+    eventually(lambda: box.view()["connected_at"] != before, 60, box.stderr())
+    assert box.view()["status"] == "draining" and box.view()["drained"], "whichever side began anew"
     assert fleet.server.job(running)["phase"] in ("running", "unreachable", "assigned")
     assert fleet.server.job(waiting["job_id"])["status"] == "pending"
     fleet.cli("workers", "undrain", "box")
