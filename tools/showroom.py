@@ -229,8 +229,11 @@ def main() -> int:
         room = Showroom(Path(place))
         try:
             room.start()
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
             print(json.dumps({"url": room.server.url, "tokens": room.tokens, "jobs": room.jobs}), flush=True)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            signal.pause()
+        except KeyboardInterrupt:
+            pass  # that is how one leaves
         finally:
             room.close()
     return 0
