@@ -27,6 +27,7 @@ WORKER: Final[dict[str, Any]] = {
     "why": None,
     "unreachable": [],
     "orphans": [],
+    "clock_ahead_seconds": None,
 }
 TOKEN: Final = "gyw1_" + "x" * 160
 ENROLLED: Final[dict[str, Any]] = {

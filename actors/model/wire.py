@@ -57,7 +57,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     worker knows and that is not acknowledged, by fence. `leaving`: it takes no new work and ends soon. `journal` names
     the worker's journal and `life` grows with each start of a worker on it: of two processes with one journal on one
     host the higher is the successor. `name`, `labels` and `persistent` are what its own command line says; labels of
-    the same key win over those of its enrolment, None leaves the type as it was enrolled.
+    the same key win over those of its enrolment, None leaves the type as it was enrolled. `wall` is the worker's clock
+    (epoch seconds) when this was sent, in which its reports tell their times; 0 where it does not say.
     """
 
     protocol: int = msgspec.field(default_factory=_spoken)
@@ -82,6 +83,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     name: str = ""
     labels: dict[str, str] = {}
     persistent: bool | None = None
+    wall: float = 0.0
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

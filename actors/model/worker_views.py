@@ -39,6 +39,7 @@ def view_of(worker: Worker, unreachable: tuple[int, ...] = ()) -> WorkerView:
         why=why_not(worker) or None,
         unreachable=list(named),
         orphans=_orphans(worker),
+        clock_ahead_seconds=round(worker.session.clock.ahead, 1) or None if worker.session is not None else None,
     )
 
 

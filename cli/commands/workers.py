@@ -17,7 +17,7 @@ from gpuyard.cli.people import save_option, write_secret
 from gpuyard.cli.submission import pairs
 from gpuyard.cli.tables import Cell, Column, Table
 from gpuyard.cli.terminal import confirm, say
-from gpuyard.cli.text import amount, clean, local_time
+from gpuyard.cli.text import amount, clean, local_time, span
 
 WORKERS = "/api/admin/workers"
 FIELDS = (
@@ -226,8 +226,17 @@ def _note(worker: Worker) -> str:
     orphans = worker.get("orphans") or []
     parts = [str(worker.get("why") or "")] if worker.get("status") in ("idle", "busy", "connecting") else []
     parts.append(f"{amount(len(orphans), 'orphan')}: not of this database" if orphans else "")
+    parts.append(_clock(worker))
     parts.append("ephemeral" if worker.get("worker_type") == "ephemeral" else "")
     return "; ".join(part for part in parts if part)
+
+
+def _clock(worker: Worker) -> str:
+    """`its clock is 2h ahead: set it`"""
+    ahead = worker.get("clock_ahead_seconds")
+    if not isinstance(ahead, (int, float)) or not ahead:
+        return ""
+    return f"its clock is {span(abs(ahead))} {'ahead' if ahead > 0 else 'behind'}: set it"
 
 
 def _show(worker: Worker) -> None:
@@ -241,6 +250,8 @@ def _facts(worker: Worker) -> Iterator[tuple[str, Cell | str]]:
     yield "state", Cell(clean(status), COLOURS.get(status, "red"))
     if worker.get("why"):
         yield "no work", clean(worker["why"])
+    if _clock(worker):
+        yield "clock", Cell(_clock(worker), "yellow")
     yield "type", clean(worker.get("worker_type"))
     gpus = _gpus(worker)
     if worker.get("gpu_name"):
@@ -252,7 +263,7 @@ def _facts(worker: Worker) -> Iterator[tuple[str, Cell | str]]:
         yield "unreachable", ", ".join(map(clean, worker["unreachable"]))
     for orphan in worker.get("orphans") or []:
         words = f"run {orphan.get('fence')} of job {clean(orphan.get('job_id') or '?')}, pid {orphan.get('pid')}"
-        yield "orphan", Cell(f"{words}: this database does not know it, so it is left alone", "yellow")
+        yield "orphan", Cell(f"{words}: not of this database, so it lives until `workers stop-orphan`", "yellow")
     for name in ("last_heartbeat", "connected_at", "enrolled_at"):
         yield name.replace("_", " "), local_time(worker[name]) if worker.get(name) else "never"
     for name in ("max_jobs", "cpu_count", "version", "address"):

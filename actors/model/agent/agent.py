@@ -345,6 +345,7 @@ class Agent:
             name=settings.name,
             labels=settings.labels,
             persistent=settings.persistent,
+            wall=now.wall,
         )
         out.tell(names.UPLINK, SendHeartbeat(said=said))
 

@@ -122,6 +122,7 @@ class Fleet:
         beat, session = said.said, worker.session
         assert session is not None
         session.beat, session.heard_at, session.route, session.user_id = beat, now.monotonic, said.route, said.user_id
+        session.clock.hear(beat, now.wall)
         worker.heard_at, worker.record.heard_at = now.monotonic, now.wall
         worker.refused = self._other_master(beat)
         if not self._reports.is_foreign(beat):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from gpuyard.actors.model import names
 from gpuyard.actors.model.attempt import Phase
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, OrphanSeen
+from gpuyard.actors.model.fleet.clocks import ClockWatch
 from gpuyard.actors.model.fleet.outbox import FleetOutbox
 from gpuyard.actors.model.fleet.states import WorkerState
 from gpuyard.actors.model.fleet.worker import Stray, Wanted, Worker, has_ended
@@ -31,7 +32,9 @@ class Reports:
     def hear(self, worker: Worker, beat: Heartbeat, complete: bool, out: FleetOutbox) -> None:
         """Take in all reports of a heartbeat of the admitted session."""
         foreign = self.is_foreign(beat)
-        for fence, report in beat.attempts.items():
+        clock = worker.session.clock if worker.session is not None else ClockWatch()
+        for fence, told in beat.attempts.items():
+            report = clock.right(told)
             want = None if foreign else worker.wants.get(fence)
             if want is not None:
                 self.of_a_want(worker, want, report, beat, out)

@@ -24,7 +24,7 @@ def wrong(beat: Heartbeat) -> str:
         return "a name is too long"
     if max(len(beat.version), len(beat.backend)) > NAME or len(beat.error or "") > TEXT:
         return "a text is too long"
-    if not (0 <= beat.n < WHOLE and 0 <= beat.life < WHOLE and abs(beat.sent_at) < LATEST):
+    if not (0 <= beat.n < WHOLE and 0 <= beat.life < WHOLE and abs(beat.sent_at) < LATEST and 0 <= beat.wall < LATEST):
         return "a number is out of bounds"
     if len(beat.attempts) > MOST_RUNS or len(beat.gpus) > MOST_GPUS:
         return f"it reports more than {MOST_RUNS} runs or {MOST_GPUS} GPUs"

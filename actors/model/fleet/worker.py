@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from gpuyard.actors.model.attempt import Phase
 from gpuyard.actors.model.commands import RunSpec, WantRun
 from gpuyard.actors.model.errors import NotAllowed, Unavailable
+from gpuyard.actors.model.fleet.clocks import ClockWatch
 from gpuyard.actors.model.fleet.record import WorkerRecord
 from gpuyard.actors.model.fleet.states import WorkerState
 from gpuyard.actors.model.wire import Heartbeat, Report
@@ -70,7 +71,7 @@ class Stray:
 @dataclass(slots=True, kw_only=True)
 class Session:
     """The life of a worker's process that is listened to. `heard_at` and `joined_at` are the server's monotonic;
-    `beat` is its newest heartbeat, `syncs` counts what it was sent."""
+    `beat` is its newest heartbeat, `syncs` counts what it was sent, `clock` knows how wrong its clock is."""
 
     id: str
     incarnation: str
@@ -81,6 +82,7 @@ class Session:
     heard_at: float
     joined_at: float
     syncs: int = 0
+    clock: ClockWatch = field(default_factory=ClockWatch)
 
 
 @dataclass(slots=True)

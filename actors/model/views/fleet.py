@@ -11,7 +11,8 @@ class WorkerView(View, frozen=True, kw_only=True):
     `gpu_count`, `gpu_name` (of the first one) and `gpu_vram_gb` (of the smallest, in GiB) are what it last told; None
     before that. `labels` are those of its enrolment with its own over them. `why` says why it gets no work, `address`
     is where it speaks from, `orphans` are runs there that no job of this database stands for, `unreachable` the jobs
-    of which nobody can say whether they live.
+    of which nobody can say whether they live. `clock_ahead_seconds` is how far its clock is ahead of the server's (less
+    than 0: behind), None where it is right: the times of its runs are put right by it.
     """
 
     id: str
@@ -35,6 +36,7 @@ class WorkerView(View, frozen=True, kw_only=True):
     why: str | None = None
     unreachable: list[str] = []
     orphans: list[OrphanView] = []
+    clock_ahead_seconds: float | None = None
 
 
 class OrphanView(View, frozen=True, kw_only=True):

@@ -83,6 +83,23 @@ def test_get_shows_what_there_is_and_what_lives_there_without_being_wanted(gpuya
     assert json.loads(gpuyard("workers", "get", "gpu-box", "--format", "json").stdout)["id"] == W
 
 
+def test_a_wrong_clock_is_said(gpuyard: Gpuyard, server: Recorder) -> None:
+    server.on("GET", PATH, Answer({"workers": [IDLE | {"clock_ahead_seconds": -7200.0}]}))
+    server.on("GET", f"{PATH}/gpu-box", Answer(IDLE | {"clock_ahead_seconds": 90.0}))
+    assert "its clock is 2h00m behind: set it" in gpuyard("workers", "list").stdout
+    assert "its clock is 1m30s ahead: set it" in gpuyard("workers", "get", "gpu-box").stdout
+
+
+def test_an_orphan_is_stopped_by_its_number_and_only_when_that_is_confirmed(gpuyard: Gpuyard, server: Recorder) -> None:
+    for run in (7, 8):
+        server.on("POST", f"{PATH}/gpu-box/orphans/{run}/stop", Answer({"success": True, "worker_id": W, "fence": run}))
+    refused = gpuyard("workers", "stop-orphan", "gpu-box", "7")
+    assert refused.exit_code == 2 and "of which this database knows nothing" in refused.stderr
+    assert not server.of("POST", f"{PATH}/gpu-box/orphans/7/stop")
+    done = gpuyard("workers", "stop-orphan", "gpu-box", "7", "8", "-y")
+    assert done.stdout == "run 7 is being stopped\nrun 8 is being stopped\n"
+
+
 def test_add_prints_the_line_that_starts_it_and_nothing_else_on_stdout(gpuyard: Gpuyard, server: Recorder) -> None:
     result = gpuyard("workers", "add", "gpu-box", "--label", "gpu_type=a100", "--label", "location=us-1")
     assert result.stdout == f"{LINE}\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from gpuyard.actors.model.attempt import Phase
 from gpuyard.actors.model.commands import WantStop
 from gpuyard.actors.model.events import AttemptExited, AttemptStarted, GpuEmptied, OrphanSeen, WorkerFacts
 from gpuyard.actors.model.wire import STOP, Report, Want
+from gpuyard.actors.model.worker_views import view_of
 from tests.unit.fleet.stage import EPOCH, Machine, Stage, ended, fence, running
 
 
@@ -85,6 +87,28 @@ class TestReports:
         stage.forget(1, released=False)
         machine.beat()
         assert stage.said(AttemptExited) == []
+
+    @pytest.mark.parametrize("ahead", [7_200.0, -86_400.0])
+    def test_times_of_a_wrong_clock_are_put_right_and_the_clock_is_shown(self, stage: Stage, ahead: float) -> None:
+        machine = Machine(stage)
+        for late in (40.0, 0.2, 40.0):
+            machine.beat(wall=stage.wall + ahead - late)
+        assert view_of(stage.fleet.find("w")).clock_ahead_seconds == pytest.approx(ahead, abs=1.0)
+        stage.want(1)
+        machine.reports[fence(1)] = replace(running(1), started_at=stage.wall + ahead)
+        machine.beat(wall=stage.wall + ahead)
+        (started,) = stage.said(AttemptStarted)
+        assert started.at == pytest.approx(stage.wall, abs=1.0)
+        machine.reports[fence(1)] = replace(ended(1), started_at=stage.wall + ahead, ended_at=stage.wall + ahead + 5)
+        machine.beat(wall=stage.wall + ahead)
+        (exited,) = stage.said(AttemptExited)
+        assert (exited.started_at, exited.ended_at) == pytest.approx((stage.wall, stage.wall + 5), abs=1.0)
+
+    def test_a_right_clock_over_a_slow_network_is_right(self, stage: Stage) -> None:
+        machine = Machine(stage)
+        for late in (30.0, 1.5, 90.0):
+            machine.beat(wall=stage.wall - late)
+        assert view_of(stage.fleet.find("w")).clock_ahead_seconds is None
 
     def test_it_is_acknowledged_only_when_its_end_and_its_release_are_durable(
         self, stage: Stage, machine: Machine
