@@ -29,7 +29,7 @@ _EXITS |= {408: ExitCode.UNREACHABLE, 421: ExitCode.UNREACHABLE, 503: ExitCode.U
 _DO = {
     401: "give a token: gpuyard login, --token-file FILE, or GPUYARD_TOKEN in the environment",
     403: "ask a lead or an admin",
-    421: "use a name that stands in its certificate; its administrator adds others: gpuyard server --allowed-host NAME",
+    421: "use 127.0.0.1 or a name in its certificate; its administrator adds others (gpuyard server --allowed-host)",
     429: "wait a moment and try again",
     503: "try again in a moment; gpuyard doctor looks for the cause",
 }
