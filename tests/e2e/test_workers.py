@@ -92,6 +92,38 @@ def test_a_job_goes_to_the_worker_that_its_labels_name_and_is_seen_like_any_othe
     eventually(lambda: not folder.exists(), timeout=30, message="what it left on the worker stays there")
 
 
+def test_a_job_there_is_followed_as_one_here(fleet: Fleet) -> None:
+    """Its log as it grows, its progress, its GPU's load, and its end: each from the machine where it runs."""
+    box = fleet.enrol("box", gpus="1").start()
+    script = 'for n in 1 2 3; do echo "step $n/4 loss 0.$n"; while [ ! -e go$n ]; do sleep 0.05; done; done; exit 3'
+    job = fleet.submit("sh", "-c", script)["job_id"]
+    fleet.server.wait_phase(job)
+    environ = {**os.environ, "GPUYARD_SERVER": fleet.server.url}
+    command = [sys.executable, "-m", "gpuyard", "jobs", "logs", "-f", job]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as follower:
+        assert follower.stdout is not None
+        for n in (1, 2, 3):
+            assert follower.stdout.readline() == f"step {n}/4 loss 0.{n}\n"
+            said = eventually(lambda n=n: _progress(fleet, job, n / 4), 30)
+            assert said["text"] == f"step {n}/4 loss 0.{n}"
+            if n == 2:
+                picture = fleet.cli("top", "--once").stdout
+                assert job in picture and "step 2/4" in picture and "box:0" in picture, picture
+                gpu = eventually(lambda: found if (found := _gpu(fleet, "box:0"))["utilization"] else {}, 30)
+                assert (gpu["job_id"], gpu["state"]) == (job, "held")
+            (box.data / "jobs" / job / f"go{n}").touch()
+        assert follower.stdout.read() == ""
+        assert follower.wait(30) in (0, 100)
+    assert fleet.server.wait(job)["exit_code"] == 3
+
+
+def _progress(fleet: Fleet, job: str, share: float) -> dict[str, Any]:
+    """What the server reads of it in its log, once it is so far."""
+    answer = fleet.server.get(f"/api/jobs/{job}/progress")
+    found: dict[str, Any] = answer.body if answer.status == 200 and answer.body.get("share") == share else {}
+    return found
+
+
 def test_a_drained_worker_keeps_its_job_and_gets_no_other_until_it_is_undrained(fleet: Fleet) -> None:
     box = fleet.enrol("box", gpus="2").start()
     running = fleet.submit("sleep", "600")["job_id"]
