@@ -80,8 +80,7 @@ def test_a_revoked_token_opens_nothing_and_what_it_had_open_ends(people: Society
         assert people.ask("GET", ME, made["token"]).status == 401
         assert open_one.read() == b"\n", "it ends"
         people.must("POST", "/api/queue/process", admin)
-        assert other.readline() == b"\n"
-        assert other.readline().startswith(b"id:"), "the other goes on"
+        assert any(line.startswith(b"id:") for line in iter(other.readline, b"")), "the other goes on"
 
 
 def test_again_and_again_a_token_lives_from_one_answer_to_the_other(people: Society) -> None:
