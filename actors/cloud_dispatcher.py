@@ -18,26 +18,23 @@ from gpuyard.actors.cloud import registry
 from gpuyard.actors.cloud.desk import Desk
 from gpuyard.actors.cloud.messages import CallEnded, Due, Heard, Loaded, Recorded, Reload, Tested, Uploading
 from gpuyard.actors.cloud.provider import Forged, NotConfigured, Retryable
+from gpuyard.actors.cloud.roll import REGISTER, Roll
 from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.model import commands as c, names
-from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.cloud_book import Book
 from gpuyard.actors.model.cloud_calls import CloudCall
-from gpuyard.actors.model.cloud_circuit import Circuit, from_row
+from gpuyard.actors.model.cloud_circuit import Circuit
 from gpuyard.actors.model.cloud_remote import Health, Order, Trouble
 from gpuyard.actors.model.entry import CLOUD_HOST_PREFIX
 from gpuyard.actors.model.errors import NotAllowed, NotFound
-from gpuyard.actors.model.events import ProviderFacts
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.outbox import Now
-from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.registers import PutRecord, audit_line
-from gpuyard.actors.model.views import ProviderTested, ProviderView
+from gpuyard.actors.model.views import ProviderTested
 
 log = logging.getLogger("gpuyard.cloud")
 
 BEAT_SECONDS = 5.0
-REGISTER = "provider"
 
 
 class CloudDispatcher(Actor):
@@ -46,22 +43,19 @@ class CloudDispatcher(Actor):
     def __init__(self, context: Context, settings: CloudSettings) -> None:
         super().__init__(context)
         self._settings = settings
-        self._books: dict[str, Book] = {}
+        self._roll = Roll(settings.prices)
+        self._books = self._roll.books
         self._desks: dict[str, Desk] = {}
-        self._names: list[str] = []
-        self._missing: dict[str, str] = {}
-        self._disabled: set[str] = set()
         self._armed: dict[str, float] = {}
-        self._revision = 0
         self._loaded = False
 
     def started(self) -> None:
-        self._names = registry.known(self._settings)
-        for name in self._names:
+        self._roll.names = registry.known(self._settings)
+        for name in self._roll.names:
             try:
                 self._open(name)
             except NotConfigured as error:
-                self._missing[name] = str(error)
+                self._roll.missing[name] = str(error)
         self._load()
         self.inbox.after(BEAT_SECONDS, Tick())
 
@@ -111,7 +105,7 @@ class CloudDispatcher(Actor):
             case c.Ready():
                 return self._loaded
             case c.ListProviders():
-                return [self._view(name) for name in self._names]
+                return [self._roll.view(name) for name in self._roll.names]
             case c.TestProvider():
                 return self._test(message, reply)
             case c.SetProvider():
@@ -131,12 +125,7 @@ class CloudDispatcher(Actor):
         if message.rows is None:
             self.inbox.after(1.0, Reload())
             return
-        now = self._now()
-        for row in message.rows:
-            if not row["enabled"]:
-                self._disabled.add(row["name"])
-            if row["name"] in self._books:
-                self._books[row["name"]].circuit = from_row(row, now.wall)
+        self._roll.restore(message.rows, self._now().wall)
         self._loaded = True
         self._tell_facts()
         self.context.ref(names.SCHEDULER).tell(c.WantAgain(driver=names.CLOUD))
@@ -174,7 +163,7 @@ class CloudDispatcher(Actor):
         book = self._books.get(name)
         if book is None:
             # Its jobs may well live there: nothing is said of them until somebody configures it again.
-            log.warning("a job is at the provider %s, which is not configured: %s", name, self._missing.get(name))
+            log.warning("a job is at the provider %s, which is not configured: %s", name, self._roll.missing.get(name))
             return
         change(book)
         self._advance(name)
@@ -218,53 +207,19 @@ class CloudDispatcher(Actor):
     # --- facts -------------------------------------------------------------------------------------------------
 
     def _tell_facts(self) -> None:
-        if not self._loaded:
-            return
-        self._revision += 1
-        refused = {**self._missing, **dict.fromkeys(self._disabled, "it is disabled")}
-        live = {name: book for name, book in self._books.items() if name not in refused}
-        facts = ProviderFacts(
-            revision=self._revision,
-            available=tuple(name for name, book in live.items() if book.circuit.closed),
-            down={name: book.circuit.why for name, book in live.items() if not book.circuit.closed},
-            refused=refused,
-            retry_at={name: book.circuit.retry_at for name, book in live.items() if book.circuit.open},
-            prices=self._settings.prices,
-        )
-        self.context.ref(names.SCHEDULER).tell(facts)
+        if self._loaded:
+            self.context.ref(names.SCHEDULER).tell(self._roll.facts())
 
     def _keep(self, name: str) -> None:
         """A circuit outlives a restart."""
         circuit = self._books[name].circuit
-        values = {"name": name, "enabled": name not in self._disabled, **circuit.row()}
-        row = PutRecord(register=REGISTER, values=values)
         log.warning("%s: the circuit is %s%s", name, circuit.state, f": {circuit.why}" if circuit.why else "")
-        self.context.ref(names.STORE).tell(c.Record(rows=(row,)))
-
-    def _view(self, name: str) -> ProviderView:
-        book, disabled = self._books.get(name), name in self._disabled
-        prices = self._settings.prices
-        if book is None:
-            return ProviderView(name=name, enabled=False, health="not_configured", circuit="", why=self._missing[name])
-        circuit = book.circuit
-        return ProviderView(
-            name=name,
-            enabled=not disabled,
-            health="disabled" if disabled else "ok" if circuit.closed else "down",
-            circuit=str(circuit.state),
-            running=sum(run.end is None for run in book.runs.values()),
-            capabilities=book.capabilities.words(),
-            configured=True,
-            why=circuit.why,
-            retry_at=iso(circuit.retry_at) if circuit.open else None,
-            prices=prices.usd_per_hour.get(name, {}),
-            default_hardware=prices.default_hardware.get(name),
-        )
+        self.context.ref(names.STORE).tell(c.Record(rows=(self._roll.row(name),)))
 
     # --- what people ask ---------------------------------------------------------------------------------------
 
     def _test(self, message: c.TestProvider, reply: Reply | None) -> Any:
-        self._check(message.name, message.by)
+        self._roll.check(message.name, message.by)
         began = time.monotonic()
 
         def done(answer: Health | BaseException) -> None:
@@ -286,7 +241,7 @@ class CloudDispatcher(Actor):
         _answer(message.reply, ProviderTested(name=name, ok=ok, detail=detail, seconds=seconds))
 
     def _set(self, message: c.SetProvider, reply: Reply | None) -> Any:
-        self._check(message.name, message.by)
+        self._roll.check(message.name, message.by)
         by, values = message.by, {"name": message.name, "enabled": message.enabled}
         action = "provider_enabled" if message.enabled else "provider_disabled"
         audit = audit_line(by, self.clock.now(), action, message.name, message.cause)
@@ -303,12 +258,9 @@ class CloudDispatcher(Actor):
         if message.error is not None:
             _answer(message.reply, message.error)
             return
-        if message.enabled:
-            self._disabled.discard(message.provider)
-        else:
-            self._disabled.add(message.provider)
+        self._roll.set_enabled(message.provider, message.enabled)
         self._tell_facts()
-        _answer(message.reply, self._view(message.provider))
+        _answer(message.reply, self._roll.view(message.provider))
 
     def _hear(self, message: c.HearWebhook, reply: Reply | None) -> Any:
         desk = self._desks.get(message.provider)
@@ -326,15 +278,6 @@ class CloudDispatcher(Actor):
 
         desk.hear(message.headers, message.body, done)
         return LATER
-
-    def _check(self, name: str, by: Viewer) -> None:
-        if not by.is_admin:
-            raise NotAllowed("only an admin tests and changes providers")
-        if name in self._missing:
-            hint = "`gpuyard config show` says where the settings are; a server reads them when it starts"
-            raise NotFound(f"the provider {name} takes no jobs: {self._missing[name]} ({hint})")
-        if name not in self._books:
-            raise NotFound(f"there is no provider {name}; `gpuyard cloud providers list` names them")
 
     # --- small things ------------------------------------------------------------------------------------------
 

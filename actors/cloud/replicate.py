@@ -16,14 +16,13 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from gpuyard.actors.cloud import files
+from gpuyard.actors.cloud import files, replicate_words as words
 from gpuyard.actors.cloud.http import Api, data_of
 from gpuyard.actors.cloud.provider import Forged, NotConfigured, Refused, Retryable
 from gpuyard.actors.cloud.secrets import secret
@@ -35,12 +34,10 @@ from gpuyard.actors.model.cloud_remote import (
     LogPiece,
     Order,
     Remote,
-    RemoteState,
     RemoteStatus,
 )
 
 BASE_URL: Final = "https://api.replicate.com"
-PREDICTION, TRAINING = "predictions", "trainings"
 FILE: Final = "file:"
 CALL_SECONDS: Final = 60.0
 # Clocks of two machines: a remote job may seem this much older than the order.
@@ -48,15 +45,6 @@ SKEW: Final = 120.0
 MOST_PAGES: Final = 20
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(r"[0-9a-f]{64}")
-
-STATES: Final[dict[str, RemoteState]] = {
-    "starting": RemoteState.QUEUED,
-    "processing": RemoteState.RUNNING,
-    "succeeded": RemoteState.COMPLETED,
-    "failed": RemoteState.FAILED,
-    "canceled": RemoteState.CANCELLED,
-    "aborted": RemoteState.CANCELLED,
-}
 
 
 class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,19 +66,6 @@ class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: float = 60.0
     call_seconds: float = CALL_SECONDS
     public_url: str = ""
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """A job as Replicate's API takes it. `destination` makes it a training."""
-
-    model: str
-    version: str
-    destination: str
-    input: dict[str, Any]
-
-    @property
-    def kind(self) -> str:
-        return TRAINING if self.destination else PREDICTION
 
 
 class Uploaded(msgspec.Struct, frozen=True):
@@ -147,18 +122,18 @@ class Replicate:
             body["webhook"] = f"{base}/api/cloud/webhooks?provider=replicate&token={order.token}"
             body["webhook_events_filter"] = ["start", "completed"]
         headers = {"prefer": "respond-async"}
-        if wish.kind == TRAINING:
+        if wish.kind == words.TRAINING:
             path = f"/v1/models/{wish.model}/versions/{wish.version}/trainings"
             body["destination"] = wish.destination
         elif wish.version:
             path, body["version"] = "/v1/predictions", wish.version
         else:
             path = f"/v1/models/{wish.model}/predictions"
-        if wish.kind == PREDICTION and order.spec.time_limit is not None:
+        if wish.kind == words.PREDICTION and order.spec.time_limit is not None:
             # Should we be gone, it does not run for ever; while we live, we end it first.
             headers["cancel-after"] = f"{math.ceil(order.spec.time_limit * 1.1) + 120}s"
         answer = data_of(await self._api.call("POST", path, body=body, headers=headers))
-        return _remote(wish.kind, answer)
+        return words.remote(wish.kind, answer)
 
     async def find(self, orders: Sequence[Order]) -> Mapping[str, Sequence[Remote]]:
         wishes = {order.token: self._wish(order) for order in orders}
@@ -169,9 +144,9 @@ class Replicate:
         found = {}
         for order in orders:
             wish, asked_at = wishes[order.token], order.asked_at - SKEW
-            jobs = [job for job in made[wish.kind] if _same(job, wish) and _made_at(job) >= asked_at]
+            jobs = [job for job in made[wish.kind] if words.same(job, wish) and words.made_at(job) >= asked_at]
             if jobs:
-                found[order.token] = [_remote(wish.kind, job) for job in jobs]
+                found[order.token] = [words.remote(wish.kind, job) for job in jobs]
         return found
 
     async def sweep(self, owner: str) -> Sequence[tuple[str, Remote]]:
@@ -184,7 +159,7 @@ class Replicate:
             if isinstance(answer, BaseException):
                 troubles.append(answer)
             else:
-                found[remote_id] = _status(answer)
+                found[remote_id] = words.status(answer)
         if troubles and not found:
             raise troubles[0]
         return found
@@ -195,7 +170,7 @@ class Replicate:
         return LogPiece(data=text.encode()[offset:])
 
     async def cancel(self, remote_id: str) -> None:
-        kind, job_id = _parts(remote_id)
+        kind, job_id = words.parts(remote_id)
         await self._api.call("POST", f"/v1/{kind}/{job_id}/cancel", also=(404, 409, 422))
 
     async def health(self) -> Health:
@@ -213,13 +188,13 @@ class Replicate:
         check(self._secret, headers, body, time.time())
         try:
             job = msgspec.json.decode(body)
-            return _remote(TRAINING if "/trainings/" in job["urls"]["get"] else PREDICTION, job).id
+            return words.remote(words.TRAINING if "/trainings/" in job["urls"]["get"] else words.PREDICTION, job).id
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise Forged("it is signed, but tells of no job") from error
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _wish(self, order: Order) -> Wish:
+    def _wish(self, order: Order) -> words.Wish:
         """What the job asks of Replicate. Raises Refused."""
         options, own = order.options, self._set
         model = _text(options, "model", own.model)
@@ -236,7 +211,7 @@ class Replicate:
         given = options.get("input", {})
         if not isinstance(given, dict):
             raise Refused("provider_options.input must be a table")
-        return Wish(model, version, destination, self._with_files(order, {**self._own_input(order), **given}))
+        return words.Wish(model, version, destination, self._with_files(order, {**self._own_input(order), **given}))
 
     def _with_files(self, order: Order, wanted: dict[str, Any]) -> dict[str, Any]:
         """`file:NAME` in the input becomes the address of that file there. Raises Refused."""
@@ -289,68 +264,15 @@ class Replicate:
             made += page["results"]
             # Only its path: our token goes to no other host, whatever an answer says.
             path = urlsplit(page.get("next") or "")._replace(scheme="", netloc="").geturl()
-            if not path or (made and _made_at(made[-1]) < since):
+            if not path or (made and words.made_at(made[-1]) < since):
                 return made[::-1]
         raise Retryable("there are too many newer jobs to look through", unsure=True)
 
     async def _one(self, remote_id: str) -> Any:
         """The job, None when Replicate knows none of this id."""
-        kind, job_id = _parts(remote_id)
+        kind, job_id = words.parts(remote_id)
         answer = await self._api.call("GET", f"/v1/{kind}/{job_id}", also=(404,))
         return None if answer.status_code == 404 else data_of(answer)
-
-
-def _status(job: Any) -> RemoteStatus:
-    if job is None:
-        return RemoteStatus(state=RemoteState.GONE)
-    state = STATES.get(job.get("status", ""))
-    if state is None:
-        raise Retryable(f"Replicate says {job.get('status')!r}, which is no status that is known here")
-    failed = state is RemoteState.FAILED
-    return RemoteStatus(
-        state=state,
-        exit_class="exit:1" if failed else "",
-        message=str(job.get("error") or "")[:500],
-        started_at=_epoch(job.get("started_at")),
-        ended_at=_epoch(job.get("completed_at")),
-        progress=_progress(job.get("logs") or "") if state is RemoteState.RUNNING else "",
-    )
-
-
-def _progress(logs: str) -> str:
-    """The last per cent that the log's end tells of, as the models of Replicate print it.
-
-    >>> _progress(" 10%|#   | 1/10\\n 70%|####| 7/10")
-    '70 %'
-    """
-    found = re.findall(r"(\d{1,3})%\|", logs[-2000:])
-    return f"{found[-1]} %" if found else ""
-
-
-def _made_at(job: Any) -> float:
-    return _epoch(job.get("created_at")) or 0.0
-
-
-def _same(job: Any, wish: Wish) -> bool:
-    return (
-        job.get("input") == wish.input
-        and (not wish.version or job.get("version") == wish.version)
-        and job.get("model") in (wish.model, None)
-    )
-
-
-def _remote(kind: str, job: Any) -> Remote:
-    """A remote id is `KIND/ID`, so that it alone says where to ask."""
-    job_id = str(job["id"])
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job_id):
-        raise Retryable("Replicate answered an id that is none", unsure=True)
-    urls = job.get("urls") or {}
-    return Remote(id=f"{kind}/{job_id}", url=str(urls.get("web") or ""))
-
-
-def _parts(remote_id: str) -> tuple[str, str]:
-    kind, _, job_id = remote_id.partition("/")
-    return kind, job_id
 
 
 def _text(options: Mapping[str, Any], name: str, otherwise: str) -> str:
@@ -358,13 +280,3 @@ def _text(options: Mapping[str, Any], name: str, otherwise: str) -> str:
     if not isinstance(value, str):
         raise Refused(f"provider_options.{name} must be text")
     return value
-
-
-def _epoch(text: Any) -> float | None:
-    """Epoch seconds of a time as Replicate writes it (up to nanoseconds), None for none."""
-    if not isinstance(text, str) or not text:
-        return None
-    try:
-        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
-    except ValueError:
-        return None

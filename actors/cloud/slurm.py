@@ -58,8 +58,9 @@ _NO_ACCOUNTING = re.compile(
 
 class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[providers.slurm]`. `bin_dir` is where the commands are (else: the PATH), `conf` the slurm.conf (else: its
-    default). `hardware` is the GPU type for `--gres=gpu:TYPE:N`; without it any GPU is asked for. `extra` are more
-    words for sbatch, of the administrator's own. Slurm counts time limits in whole minutes."""
+    default). `shared_dir` is a folder that the nodes see too (else: one in the data folder). `hardware` is the GPU type
+    for `--gres=gpu:TYPE:N`; without it any GPU is asked for. `extra` are more words for sbatch, of the administrator's
+    own. Slurm counts time limits in whole minutes."""
 
     bin_dir: str = ""
     conf: str = ""
@@ -124,7 +125,7 @@ class Slurm:
         if done.returncode != 0:
             raise self._trouble("sbatch", done, refusable=True)
         job_id = done.stdout.strip().partition(";")[0]
-        if not job_id.isdigit():
+        if words.number(job_id) is None:
             raise Retryable(f"sbatch printed no job id: {done.stdout[:200]!r}", unsure=True)
         return _remote(job_id, order.token)
 
@@ -135,7 +136,7 @@ class Slurm:
         jobs = await self._squeue(f"--name={','.join(sorted(tokens))}")
         jobs += await self._sacct(f"--name={','.join(sorted(tokens))}", f"--starttime=now-{age:.0f}seconds")
         found: dict[str, dict[str, Remote]] = {}
-        for seen in sorted(jobs, key=lambda seen: int(seen.id) if seen.id.isdigit() else 0):
+        for seen in sorted(jobs, key=lambda seen: words.number(seen.id) or 0):
             if seen.name in tokens:
                 found.setdefault(seen.name, {})[seen.id] = _remote(seen.id, seen.name)
         return {token: list(remotes.values()) for token, remotes in found.items()}
@@ -175,7 +176,8 @@ class Slurm:
         done = await self._run("scontrol", "ping")
         if done.returncode != 0 or " UP" not in done.stdout.upper():
             raise self._trouble("scontrol ping", done)
-        return Health(detail=" ".join(done.stdout.split()))
+        where = f"logs, files and job folders go through {self._shared}, which the nodes must see too"
+        return Health(detail=f"{' '.join(done.stdout.split())}; {where}")
 
     async def close(self) -> None:
         """Nothing is kept open."""
@@ -191,7 +193,22 @@ class Slurm:
         if code is None and seen.state == "FAILED":
             shown = await self._run("scontrol", "--oneliner", "show", "job", _job_of(remote_id))
             code = words.exit_code(words.field(shown.stdout, "ExitCode") or "")
-        return words.status(seen, code)
+        status = words.status(seen, code)
+        if status.state in (RemoteState.COMPLETED, RemoteState.FAILED) and status.exit_class != "lost":
+            await asyncio.to_thread(self._say_if_no_log, self._record(seen.name))
+        return status
+
+    def _say_if_no_log(self, record: Path) -> None:
+        """Slurm makes the log where the job runs: without one, that is another folder of this name."""
+        try:
+            record.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with (record / script.LOG).open("x") as log:
+                log.write(
+                    f"gpuyard: no log of this job came to {record}: set shared_dir in [providers.slurm] to a folder"
+                )
+                log.write(" that the nodes see too\n")
+        except OSError:
+            pass  # it is there, as it should be, or cannot be written: then reading it says so
 
     def _forgotten(self, remote_id: str) -> RemoteStatus:
         """Slurm knows it no more: what did the job itself write?"""
@@ -211,9 +228,9 @@ class Slurm:
     def _code(folder: Path) -> int | None:
         try:
             text = (folder / script.EXIT).read_text().strip()
-        except OSError:
+        except (OSError, UnicodeDecodeError):  # the job itself might have written there
             return None
-        return int(text) if text.isdigit() else None
+        return words.number(text)
 
     # --- Slurm's commands --------------------------------------------------------------------------------------
 

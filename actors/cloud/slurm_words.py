@@ -64,10 +64,14 @@ def exit_code(text: str) -> int | None:
     >>> exit_code("3:0"), exit_code("0:9"), exit_code("")
     (3, 137, None)
     """
-    code, _, number = text.partition(":")
-    if not code.isdigit():
-        return None
-    return 128 + int(number) if number.isdigit() and int(number) else int(code)
+    first, _, second = text.partition(":")
+    code, killed_by = number(first), number(second)
+    return 128 + killed_by if code is not None and killed_by else code
+
+
+def number(text: str) -> int | None:
+    """A number of at most 15 ASCII digits, as Slurm and our own scripts write them; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
 def field(text: str, name: str) -> str | None:
@@ -121,4 +125,5 @@ def _state(text: str) -> str:
 
 
 def _time(text: str) -> float | None:
-    return float(text) if text.isdigit() and int(text) > 0 else None
+    seconds = number(text)
+    return float(seconds) if seconds else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -108,6 +109,25 @@ def test_gpus_are_given_once_and_who_waits_for_them_says_so(bench: RealSlurmBenc
     tried(bench.make(), trial)
 
 
+def test_a_log_that_never_came_says_what_to_set(bench: RealSlurmBench) -> None:
+    async def trial(provider: Provider) -> None:
+        assert "which the nodes must see" in (await provider.health()).detail
+        hog = await provider.submit(bench.order("sleep", "600", num_processes=4))
+        await until(provider, hog, RemoteState.RUNNING)
+        order = bench.order("echo", "hello", num_processes=1)
+        waiting = await provider.submit(order)
+        # What a node would find that does not see our folder.
+        shutil.rmtree(bench.folder / "slurm/runs" / order.token)
+        await provider.cancel(hog.id)
+        await until(provider, waiting, *ENDED)
+        text = (await provider.logs(waiting.id, 0)).data.decode()
+        assert text.count("set shared_dir in [providers.slurm]") == 1 and text.endswith("\n")
+        await until(provider, hog, RemoteState.CANCELLED)
+        assert b"shared_dir" not in (await provider.logs(hog.id, 0)).data
+
+    tried(bench.make(), trial)
+
+
 @pytest.mark.parametrize(
     ("options", "gpus"),
     [({}, 5), ({"hardware": "h100"}, 1), ({"partition": "nowhere"}, 1), ({"nodelist": "moon"}, 0)],
@@ -176,3 +196,9 @@ def test_settings_that_cannot_work_say_what_to_do(tmp_path: Path) -> None:
 def test_a_controller_that_is_away_is_said_with_the_command_that_failed(tmp_path: Path) -> None:
     with pytest.raises(Retryable, match=r"scontrol ping ended with 1.*Unable to contact"):
         tried(FakeSlurmBench(tmp_path).unreachable(), lambda provider: provider.health())
+
+
+@pytest.mark.parametrize("content", [b"", b"soon", "²".encode(), b"-1", b"9" * 5000, b"\xff\xfe"])
+def test_what_a_job_itself_writes_for_its_exit_code_breaks_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "exit").write_bytes(content)
+    assert Slurm._code(tmp_path) is None
