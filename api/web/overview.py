@@ -74,7 +74,7 @@ async def timeline(asked: Asked) -> Context:
     return {"rows": charts.rows(found, names), "marks": charts.hours(found["since"], found["until"])}
 
 
-@region("depth")
+@region("depth", watch="queue gpus")
 async def depth(asked: Asked) -> Context:
     """How many jobs waited and ran over the last hours."""
     samples = (await asked.get("/api/queue/history"))["samples"]

@@ -64,6 +64,13 @@ def _its_gpus_are_seen_at_work(open_page: Open, server: Server) -> None:
     expect(table.get_by_role("link", name="far away")).to_have_count(2)
     expect(page.locator(".host-table", has_text="This server").locator("tbody tr")).to_have_count(2)
     expect(page.locator(".gantt-name")).to_have_count(5)
+    last = table.locator("tbody tr").last
+    last.get_by_role("button", name="Exclude").click()
+    expect(page.locator("#confirm")).to_contain_text("GPU 2 of gpu-box-1")
+    page.get_by_role("button", name="Yes").click()
+    expect(last.locator(".status-excluded")).to_be_visible()
+    last.get_by_role("button", name="Include").click()
+    expect(last.locator(".status-free")).to_be_visible()
     overview = open_page("/")
     expect(overview.locator("[data-region=gpus] h3", has_text="gpu-box-1")).to_contain_text("1 of 3 free")
     expect(overview.locator("[data-region=summary]")).to_contain_text("3 of 5")
