@@ -119,6 +119,16 @@ def test_the_door_of_a_network_server(network: Server) -> None:
         assert sock.version() in ("TLSv1.2", "TLSv1.3")
 
 
+def test_on_loopback_tls_changes_nothing_for_the_owner(make_server: MakeServer, pair: Pair) -> None:
+    server = make_server("--ssl-cert", str(pair.cert), "--ssl-key", str(pair.key))
+    server.cacert = pair.cert
+    me = server.start().get(ME)
+    assert server.url.startswith("https://127.0.0.1:")
+    assert (me.status, me.body["single_user"]) == (200, True)
+    assert server.request("GET", ME, None, {"X-Forwarded-Proto": "https"}).status == 401
+    assert server.request("GET", ME, None, {"Host": "gpu.lab"}).status == 401
+
+
 def test_a_log_in_over_tls_is_bound_to_tls(network: Server) -> None:
     server, nobody = network, {"Authorization": ""}
     origin = {"Origin": server.url, **nobody}
