@@ -330,6 +330,7 @@ class People(Actor):
             return
         for owner in newly_nobody(self._known(), written.change.accounts):
             self.context.ref(names.SECRETS).tell(c.ForgetSecrets(owner=owner))
+            self.context.ref(names.WEBHOOKS).tell(c.ForgetWebhooks(owner=owner))
         self._take(written.change.accounts)
         _answer(written.reply, written.change.answer)
 

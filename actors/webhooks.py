@@ -31,7 +31,7 @@ from gpuyard.actors.model import commands as c, names
 from gpuyard.actors.model.errors import Busy, GpuyardError, Internal, InvalidInput, NotAllowed, NotFound, Unavailable
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.people import Level, Viewer
-from gpuyard.actors.model.registers import RecordRow, audit_line
+from gpuyard.actors.model.registers import AppendAudit, RecordRow, audit_line
 from gpuyard.actors.model.views import WebhookMade, WebhookTested, WebhookView
 from gpuyard.actors.model.webhooks import payload, place
 from gpuyard.actors.model.webhooks.address import Network
@@ -113,6 +113,8 @@ class Webhooks(Actor):
             case c.ListDeliveries():
                 self._own(message.id, message.by)
                 return [views.delivery(one) for one in self._known().deliveries(message.id)]
+            case c.ForgetWebhooks(owner=owner):
+                return self._forget(owner)
             case c.Ready():
                 return self._book is not None
             case _:
@@ -301,6 +303,16 @@ class Webhooks(Actor):
 
         return self._slowly(remove(), removed, reply)
 
+    def _forget(self, owner: int) -> None:
+        """Who is no more is told nothing in any case (`book.is_told`); this clears away."""
+        book, now = self._book, self.clock.now()
+        for webhook in [one for one in book.webhooks.values() if one.owner == owner] if book is not None else ():
+            detail = {"url": place.short(webhook.url), "why": "its owner was deleted"}
+            gone = AppendAudit(at=now, action="webhook_removed", subject=webhook.id, detail=detail)
+            self._write([*Book.removal(webhook.id), gone])
+            self._known().remove(webhook.id)
+            self._slowly(asyncio.to_thread(self._keys.remove, webhook.id), lambda _: None, None)
+
     def _test(self, command: c.TestWebhook, reply: Reply | None) -> Any:
         webhook = self._own(command.id, command.by)
         message_id = f"msg_test{secrets.token_hex(8)}"
@@ -346,6 +358,9 @@ class Webhooks(Actor):
         async def run() -> None:
             try:
                 value = await work
+            except asyncio.CancelledError:
+                _decline(reply, Unavailable(f"{self.name} is stopping: try again shortly"))
+                raise
             except GpuyardError as error:
                 await self._come_back(failed, None)
                 _decline(reply, error)
@@ -404,7 +419,7 @@ def _checked(command: c.AddWebhook, networks: Sequence[Network]) -> tuple[str, t
 
 def _decline(reply: Reply | None, error: BaseException) -> None:
     if reply is None:
-        log.warning("the webhooks: %s", error)
+        log.debug("the webhooks: %s", error)
         return
     with suppress(InvalidStateError):
         reply.set_exception(error)

@@ -31,6 +31,7 @@ def folder(path: Path) -> Iterator[Finding]:
             yield failure("data folder", f"{path} cannot be written", "choose another with --data-dir")
     else:
         yield from rights(path)
+        yield from secrets(path / "secrets")
     kind = network_mount(path.resolve())
     if kind:
         do = "choose a local disk with --data-dir: SQLite's locks do not hold across hosts"
@@ -49,6 +50,13 @@ def rights(path: Path) -> Iterator[Finding]:
         yield warning("data folder", f"others may look into {path} (mode {mode:o})", f"chmod 700 {path}")
     else:
         yield ok("data folder", str(path))
+
+
+def secrets(path: Path) -> Iterator[Finding]:
+    """Secrets of jobs and webhooks are readable for us alone, also where a copy of the folder was put back."""
+    seen = [one for one in path.rglob("*") if stat.S_IMODE(one.stat().st_mode) & 0o077] if path.is_dir() else []
+    if seen:
+        yield failure("secrets", f"others may read {amount(len(seen), 'file')} in {path}", f"chmod -R go= {path}")
 
 
 def disk(path: Path) -> Iterator[Finding]:

@@ -147,6 +147,7 @@ from gpuyard.actors.model.commands.store import (
 from gpuyard.actors.model.commands.usage import GetLiveUsage as GetLiveUsage, GetUsage as GetUsage
 from gpuyard.actors.model.commands.webhooks import (
     AddWebhook as AddWebhook,
+    ForgetWebhooks as ForgetWebhooks,
     ListDeliveries as ListDeliveries,
     ListWebhooks as ListWebhooks,
     RemoveWebhook as RemoveWebhook,

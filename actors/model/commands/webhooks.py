@@ -68,3 +68,9 @@ class ListDeliveries(Message, frozen=True, kw_only=True):
 
     id: str
     by: Viewer = OWNER
+
+
+class ForgetWebhooks(Message, frozen=True, kw_only=True):
+    """A user is no more: delete its webhooks. From: People. To: Webhooks. Repeat: harmless."""
+
+    owner: int

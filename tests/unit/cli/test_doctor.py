@@ -113,6 +113,16 @@ def test_a_folder_that_others_may_read(tmp_path: Path) -> None:
     assert levels(list(data.rights(tmp_path))) == [Level.OK]
 
 
+def test_secrets_that_others_may_read_are_found(tmp_path: Path) -> None:
+    assert list(data.secrets(tmp_path / "secrets")) == []
+    (tmp_path / "secrets/1").mkdir(parents=True, mode=0o700)
+    (tmp_path / "secrets/1/hf").touch(mode=0o600)
+    assert list(data.secrets(tmp_path / "secrets")) == []
+    (tmp_path / "secrets/1/hf").chmod(0o640)
+    (finding,) = data.secrets(tmp_path / "secrets")
+    assert finding.level is Level.FAILURE and "1 file" in finding.text and "chmod -R go=" in finding.do
+
+
 @pytest.mark.parametrize(("free", "level"), [(10**12, Level.OK), (10**9, Level.WARNING), (10**6, Level.FAILURE)])
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, level: Level) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2 * free, free, free))

@@ -34,7 +34,14 @@ def test_each_answer_has_a_type_that_can_be_read(kind: type[Message]) -> None:
 
 
 def test_nothing_of_the_inner_life_may_be_called() -> None:
-    for kind in (commands.Commit, commands.LoadSnapshot, commands.WantRun, commands.WantStop, commands.PurgeRuns):
+    for kind in (
+        commands.Commit,
+        commands.LoadSnapshot,
+        commands.WantRun,
+        commands.WantStop,
+        commands.PurgeRuns,
+        commands.FetchSecrets,
+    ):
         assert kind not in calls.answers()
     assert message.Shutdown not in calls.answers()
 
