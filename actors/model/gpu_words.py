@@ -25,7 +25,7 @@ def state_words(fact: GpuFact, state: GpuState, worker: str = "") -> str | None:
 
 def trouble(fact: GpuFact, worker: str = "") -> str | None:
     """Why this GPU is out of service; None when it is not (somebody may use it all the same)."""
-    name = f"{worker}:{fact.index}" if worker else str(fact.index)
+    name = named(fact, worker)
     if fact.missing:
         return fact.fault or "the driver does not list it"
     if fact.excluded:
@@ -33,6 +33,11 @@ def trouble(fact: GpuFact, worker: str = "") -> str | None:
     if fact.fault is None:
         return None
     return fact.fault + (f"; `gpuyard gpus clear {name}` accepts it as it is" if fact.clearable else "")
+
+
+def named(fact: GpuFact, worker: str = "") -> str:
+    """What commands call it: its index, behind the name of the worker whose it is."""
+    return f"{worker}:{fact.index}" if worker else str(fact.index)
 
 
 def asked(spec: JobSpec) -> str:
@@ -50,10 +55,10 @@ def standing(fact: GpuFact) -> GpuState | None:
     return GpuState.QUARANTINED if fact.fault else None
 
 
-def cure(facts: Sequence[GpuFact]) -> str:
+def cure(facts: Sequence[GpuFact], worker: str = "") -> str:
     """The commands that put these GPUs back into service; those that no command helps are left out."""
-    include = [str(fact.index) for fact in facts if curable(fact) and fact.excluded]
-    clear = [str(fact.index) for fact in facts if curable(fact) and fact.clearable]
+    include = [named(fact, worker) for fact in facts if curable(fact) and fact.excluded]
+    clear = [named(fact, worker) for fact in facts if curable(fact) and fact.clearable]
     words = [("include", include), ("clear", clear)]
     return " && ".join(f"gpuyard gpus {verb} {' '.join(gpus)}" for verb, gpus in words if gpus)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpuyard.actors.model import gpu_words, labels
 from gpuyard.actors.model.clock import iso
+from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.hosts import CONNECTING, DRAINING, OFFLINE, Host, Need, need_of
 from gpuyard.actors.model.job import Job
 from gpuyard.actors.model.outbox import Now
@@ -143,10 +144,13 @@ def _busy(yard: Yard, need: Need, at_work: Sequence[Host]) -> Reason:
     more = f"; {len(at_work) - len(shown)} more" if len(at_work) > len(shown) else ""
     ways = [way for host in emptiest if (way := _way_in(yard, host, need)) is not None]
     cancel = min(ways, key=len, default=())[:BLOCKING_SHOWN]
-    unblock = f"gpuyard jobs cancel {' '.join(cancel)} && gpuyard queue process" if cancel else "gpuyard gpus"
+    cure = next((found for host in emptiest if (found := _cure(host, need))), "")
+    unblock = f"gpuyard jobs cancel {' '.join(cancel)} && gpuyard queue process" if cancel else cure or "gpuyard gpus"
+    broken = [words for host in shown for words in _out_of_service(host, need)][:WORKERS_SHOWN]
+    loads = f"The workers that fit it are busy: {'; '.join(_load(host, need) for host in shown)}{more}."
     return Reason(
         code=ReasonCode.WORKERS_BUSY,
-        text=f"The workers that fit it are busy: {'; '.join(_load(host, need) for host in shown)}{more}.",
+        text=" ".join([loads, *broken]),
         detail={
             "need": need.gpus,
             "workers": [
@@ -156,7 +160,28 @@ def _busy(yard: Yard, need: Need, at_work: Sequence[Host]) -> Reason:
         },
         blocking_jobs=cancel,
         unblock=unblock,
+        never=not cancel and bool(cure),
     )
+
+
+def _broken(host: Host, need: Need) -> list[GpuFact]:
+    """Its GPUs that would do for such a job, were they not out of service."""
+    return [gpu for gpu in host.fact.facts if gpu_words.standing(gpu) and gpu.memory_total >= need.memory]
+
+
+def _out_of_service(host: Host, need: Need) -> Iterator[str]:
+    for gpu in _broken(host, need):
+        name = gpu_words.named(gpu, host.name)
+        yield f"GPU {name} is {gpu_words.standing(gpu)}: {gpu_words.trouble(gpu, host.name)}."
+
+
+def _cure(host: Host, need: Need) -> str:
+    """The commands that let the job in although every run here goes on; "" where none does."""
+    curable = [gpu for gpu in _broken(host, need) if gpu_words.curable(gpu) and gpu.uuid not in host.ledger.holds]
+    short = need.gpus - len(host.usable(need.memory))
+    if not host.has_slot(need.gpus) or not 0 < short <= len(curable):
+        return ""
+    return gpu_words.cure(curable[:short], host.name)
 
 
 def _load(host: Host, need: Need) -> str:

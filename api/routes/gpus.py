@@ -13,6 +13,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.attempt import LOCAL_HOST
 from gpuyard.actors.model.commands import GetGpus, SetGpuAside
 from gpuyard.actors.model.errors import NotFound
+from gpuyard.actors.model.gpu import GpuFact
 from gpuyard.actors.model.people import Viewer
 from gpuyard.actors.model.views import GpuPage, GpuView
 from gpuyard.api.answers import GpuAside
@@ -24,7 +25,7 @@ from gpuyard.api.responses import JsonResponse
 router = APIRouter(prefix="/api/gpus", tags=["gpus"])
 
 # How often, and how many seconds apart, it is looked whether a worker has said what it did.
-LOOKS, PAUSE = 20, 0.05
+LOOKS, PAUSE = 60, 0.05
 
 Gpu = Annotated[
     str,
@@ -61,18 +62,23 @@ async def _set_aside(core: Core, viewer: Viewer, gpu: str, action: Literal["excl
     found = _named(await _gpus(core), gpu)
     message = SetGpuAside(uuid=found.fact.uuid, action=action, by=viewer, host=found.worker_id or LOCAL_HOST)
     await core.ask(names.GPUS if found.worker_id is None else names.WORKERS, message)
-    now = await _after(core, found)
+    now = await _after(core, found, action)
     return JsonResponse(GpuAside(uuid=now.fact.uuid, index=now.fact.index, state=now.state, worker=now.worker))
 
 
-async def _after(core: Core, before: GpuView) -> GpuView:
+async def _after(core: Core, before: GpuView, action: str) -> GpuView:
     """The same GPU now. What a worker has done is known here with its next word, which it says at once."""
+    now = before
     for _ in range(1 if before.worker_id is None else LOOKS):
-        now = next((g for g in await _gpus(core) if _same(g, before)), before)
-        if now.fact != before.fact:
+        now = next((gpu for gpu in await _gpus(core) if _same(gpu, before)), before)
+        if _is_done(now.fact, action) or now.fact.fault != before.fact.fault:
             break
         await asyncio.sleep(PAUSE)
     return now
+
+
+def _is_done(fact: GpuFact, action: str) -> bool:
+    return fact.fault is None if action == "clear" else fact.excluded is (action == "exclude")
 
 
 def _same(one: GpuView, other: GpuView) -> bool:

@@ -348,6 +348,28 @@ class TestReasons:
         world.change(change.process, ProcessQueue())
         assert world.host(waiting) == "one"
 
+    def test_gpus_of_a_worker_that_are_out_of_service_are_named_with_the_command_that_helps(self) -> None:
+        world = FleetWorld()
+        world.worker("box", gpus=2)
+        cards = world.workers["box"].facts
+        first, second = world.job(1, target=WORKER), world.job(1, target=WORKER)
+        world.end(second)
+        fault = msgspec.structs.replace(cards[1], fault="Xid 79", clearable=True)
+        world.worker_says("box", facts=(cards[0], fault))
+        waiting = world.job(1, target=WORKER)
+        (reason,) = reasons(world, waiting)
+        assert "box has 0 of 2 GPUs free" in reason.text and "GPU box:1 is quarantined: Xid 79" in reason.text
+        assert "`gpuyard gpus clear box:1`" in reason.text
+        assert first in reason.unblock, "a job whose end would help is named first"
+        world.end(first)
+        assert world.status(waiting) == "running"
+        world.end(waiting)
+        two = world.job(2, target=WORKER)
+        (reason,) = reasons(world, two)
+        assert (reason.code, reason.unblock, reason.never) == ("WorkersBusy", "gpuyard gpus clear box:1", True)
+        world.worker_says("box", facts=cards)
+        assert world.status(two) == "running"
+
     def test_an_auto_job_hears_of_both_sides_and_gives_up_only_when_both_do(self) -> None:
         world = FleetWorld(gpus=1)
         world.worker("box", gpus=2)
