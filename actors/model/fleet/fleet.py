@@ -124,7 +124,7 @@ class Fleet:
         session.beat, session.heard_at, session.route, session.user_id = beat, now.monotonic, said.route, said.user_id
         session.clock.hear(beat, now.wall)
         worker.heard_at, worker.record.heard_at = now.monotonic, now.wall
-        worker.refused = self._other_master(beat)
+        worker.refused = self._reports.other_master(beat)
         if not self._reports.is_foreign(beat):
             leases.renew(worker, beat.incarnation, now.monotonic)
         self._reports.hear(worker, beat, self.complete, out)
@@ -142,15 +142,6 @@ class Fleet:
             self._falls_silent(worker, now, out)
         self._due.facts(worker)
         self._send(worker, session, out)
-
-    def _other_master(self, beat: Heartbeat) -> str:
-        """Why a worker that obeys another database, or a later state of ours, gets no work."""
-        db_epoch = self._identity[1]
-        if self._reports.is_foreign(beat):
-            return "it obeys another database: its runs live on, and it can be taken over when they have ended"
-        if beat.db_epoch > db_epoch:
-            return f"it obeys a later state of this database (epoch {beat.db_epoch}, ours is {db_epoch})"
-        return ""
 
     def _settle(self, worker: Worker, want: Wanted, beat: Heartbeat) -> None:
         """What is acknowledged and no longer reported has been forgotten there, so it is forgotten here."""
@@ -315,16 +306,7 @@ class Fleet:
         labels: dict[str, str] | None = None,
     ) -> Worker:
         """A new worker. Raises InvalidInput where the name or the key is taken."""
-        record = WorkerRecord(
-            id=worker_id,
-            name=name,
-            order=self._roster.next_order(),
-            created_at=now.wall,
-            ephemeral=ephemeral,
-            labels=labels or {},
-            keys=keys.first(worker_id, public_key),
-        )
-        worker = self._roster.add(record, now, out)
+        worker = self._roster.enrol(worker_id, name, public_key, now, out, ephemeral=ephemeral, labels=labels or {})
         self._due.facts(worker)
         return worker
 

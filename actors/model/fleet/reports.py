@@ -50,6 +50,14 @@ class Reports:
         """Does it obey another database? Then its fences are not ours, even where the numbers are the same."""
         return bool(beat.db_id) and beat.db_id != self._db_id
 
+    def other_master(self, beat: Heartbeat) -> str:
+        """Why a worker that obeys another database, or a later state of ours, gets no work."""
+        if self.is_foreign(beat):
+            return "it obeys another database: its runs live on, and it can be taken over when they have ended"
+        if beat.db_epoch > self._db_epoch:
+            return f"it obeys a later state of this database (epoch {beat.db_epoch}, ours is {self._db_epoch})"
+        return ""
+
     def of_a_want(self, worker: Worker, want: Wanted, report: Report, beat: Heartbeat, out: FleetOutbox) -> None:
         """The newest report of a wanted run: from another life of its host only if its own journal lists it."""
         if want.incarnation != beat.incarnation:

@@ -45,18 +45,34 @@ class Roster:
         many = f": {len(alike)} workers begin with it" if alike else ""
         raise NotFound(f"there is no worker {worker}{many}; `gpuyard workers list` shows all", worker_id=worker)
 
-    def add(self, record: WorkerRecord, now: Now, out: FleetOutbox) -> Worker:
+    def enrol(
+        self,
+        worker_id: str,
+        name: str,
+        public_key: str,
+        now: Now,
+        out: FleetOutbox,
+        *,
+        ephemeral: bool,
+        labels: dict[str, str],
+    ) -> Worker:
         """Raises InvalidInput where the name or the key is taken."""
-        if any(worker.record.name == record.name for worker in self.workers.values()):
-            raise InvalidInput(f"there is a worker {record.name} already: choose another name", field="name")
-        self._refuse_known(record.keys[-1].public_key)
-        worker = self.workers[record.id] = Worker(record=record, heard_at=now.monotonic)
+        if any(worker.record.name == name for worker in self.workers.values()):
+            raise InvalidInput(f"there is a worker {name} already: choose another name", field="name")
+        self._refuse_known(public_key)
+        record = WorkerRecord(
+            id=worker_id,
+            name=name,
+            order=max((worker.record.order for worker in self.workers.values()), default=0) + 1,
+            created_at=now.wall,
+            ephemeral=ephemeral,
+            labels=labels,
+            keys=keys.first(worker_id, public_key),
+        )
+        worker = self.workers[worker_id] = Worker(record=record, heard_at=now.monotonic)
         out.records.append(record.row())
         self._keys_changed(out)
         return worker
-
-    def next_order(self) -> int:
-        return max((worker.record.order for worker in self.workers.values()), default=0) + 1
 
     def remove(self, worker: Worker, out: FleetOutbox, *, force: bool) -> None:
         """Raises WrongState while it has jobs, without `force`."""
