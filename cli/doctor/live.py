@@ -54,6 +54,7 @@ def server(client: Client) -> Iterator[Finding]:
         yield ok("server", f"{client.url} is ready")
     try:
         yield from _state(client)
+        yield from _providers(client)
         yield from _configs(client)
     except Failure as error:
         yield warning("server", f"{error.what}: {error.why}", error.do or "give a token, or look into server.log")
@@ -83,6 +84,18 @@ def _state(client: Client) -> Iterator[Finding]:
         yield warning("queue", text, "gpuyard queue process")
     if stats.get("paused"):
         yield warning("queue", f"nothing starts at: {', '.join(map(str, stats['paused']))}", "gpuyard queue resume")
+
+
+def _providers(client: Client) -> Iterator[Finding]:
+    """Each cloud provider that takes jobs can be called, as far as is known; `cloud providers test` asks it."""
+    for one in client.get("/api/cloud/providers", what="the cloud providers are not known")["providers"]:
+        name = str(one["name"])
+        if one["health"] == "down":
+            yield warning("cloud", f"{name} is down: {one['why']}", f"gpuyard cloud providers test {name}")
+        elif one["health"] == "ok":
+            yield ok("cloud", f"{name} takes jobs, {one['running']} there")
+        elif f"[providers.{name}]: " in one["why"] or f"[providers.{name}] has" in one["why"]:
+            yield warning("cloud", f"{name} takes no jobs: {one['why']}", "gpuyard config show says where that stands")
 
 
 def _configs(client: Client) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ import venv
 from pathlib import Path
 
 from tests.clusters.ray import RayCluster
+from tests.machine import end_all_of
 from tests.support import eventually
 
 SHARED = "GPUYARD_TEST_RAY_HEAD"
@@ -44,13 +45,13 @@ def main(file: Path) -> None:
     # Ray's sockets lie in this folder: a long path would be too long for them.
     with tempfile.TemporaryDirectory(prefix="ry", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "head").mkdir()
-        cluster = RayCluster(Path(folder) / "head", _ray(Path(folder) / "venv"))
         try:
+            cluster = RayCluster(Path(folder) / "head", _ray(Path(folder) / "venv"))
             _say(file, cluster.start(UP_SECONDS).url)
             while os.getppid() == parent:
                 threading.Event().wait(1.0)
         finally:
-            cluster.close()
+            end_all_of(Path(folder))
 
 
 def _ray(folder: Path) -> str:

@@ -135,7 +135,8 @@ def test_a_run_without_a_process_is_found(server: Server) -> None:
     finding = only(check(server, os.getpid()))
     assert finding.level is Level.FAILURE
     assert f"job {job['job_id']} is running in the database, but no process" in finding.text
-    assert server.start().wait(job["job_id"], "pending", "failed")["attempts"][0]["exit_class"] == "lost"
+    server.start()
+    eventually(lambda: server.job(job["job_id"])["attempts"][0]["exit_class"] == "lost", timeout=60)
 
 
 def test_a_process_of_a_run_that_has_ended_is_found(server: Server, start: Start) -> None:

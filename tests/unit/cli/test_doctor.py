@@ -38,6 +38,7 @@ def healthy(server: Recorder) -> Recorder:
     server.on("GET", "/readyz", Answer({"ready": True}))
     server.on("GET", "/api/system/status", lambda _: Answer({**SYSTEM, "timestamp": time.time(), "gpu_allocation": {}}))
     server.on("GET", "/api/queue/stats", Answer(STATS))
+    server.on("GET", "/api/cloud/providers", Answer({"providers": []}))
     server.on("GET", "/api/configs", Answer({"configs": [{"name": "tiny", "file": "tiny.toml"}]}))
     server.on("POST", "/api/configs/tiny/validate", Answer({"valid": True, "errors": []}))
     return server
@@ -49,6 +50,23 @@ def examined(gpuyard: Gpuyard, folder: Path) -> dict[str, list[dict[str, str]]]:
     for finding in json.loads(gpuyard("doctor", "--data-dir", str(folder), "--format", "json").stdout):
         found.setdefault(finding["about"], []).append(finding)
     return found
+
+
+def test_cloud_providers_that_take_no_jobs_are_found_and_those_that_nobody_configured_are_not(
+    gpuyard: Gpuyard, healthy: Recorder, folder: Path
+) -> None:
+    misspelt = "[providers.slurm] has no setting partitions: do you mean partition?"
+    providers = [
+        {"name": "replicate", "health": "not_configured", "why": "write its API token into a file", "running": 0},
+        {"name": "slurm", "health": "not_configured", "why": misspelt, "running": 0},
+        {"name": "ray", "health": "down", "why": "it cannot be reached", "running": 2},
+        {"name": "moon", "health": "ok", "why": "", "running": 3},
+    ]
+    healthy.on("GET", "/api/cloud/providers", Answer({"providers": providers}))
+    slurm, ray, moon = examined(gpuyard, folder)["cloud"]
+    assert slurm["level"] == "warning" and misspelt in slurm["text"]
+    assert ray["level"] == "warning" and ray["do"] == "gpuyard cloud providers test ray"
+    assert (moon["level"], moon["text"]) == ("ok", "moon takes jobs, 3 there")
 
 
 def test_a_healthy_place_has_no_failure(gpuyard: Gpuyard, healthy: Recorder, folder: Path) -> None:
