@@ -1,7 +1,8 @@
 """Is the page quick with 50,000 jobs? First paint on loopback, bytes at first load, jumps, and how soon a change shows.
 
 A server with simulated GPUs, 50,000 waiting jobs, a headless Chromium, an empty cache. Bars: first paint below 1 s,
-150 kB gzipped for a page with all it loads, no layout shift (0.01) while jobs come and go, a change seen within 1 s.
+150 kB gzipped for a page with all it loads, no layout shift (0.01) beside the rows of tables while jobs come and go, a
+change seen within 1 s.
 The value is the share of its bar that the median uses up. Run: python tools/bench/is_the_page_quick.py [--jobs 50000]
 """
 
@@ -26,8 +27,9 @@ BYTES = """[...performance.getEntriesByType('navigation'), ...performance.getEnt
     .reduce((sum, one) => sum + one.encodedBodySize, 0)"""
 WATCH = """() => {
     window.shifted = 0;
+    const within = ({ node }) => !node || (node.nodeType === 1 ? node : node.parentElement)?.closest("table, ul");
     new PerformanceObserver((list) => {
-        for (const one of list.getEntries()) if (!one.hadRecentInput) window.shifted += one.value;
+        for (const one of list.getEntries()) if (!one.sources.every(within)) window.shifted += one.value;
     }).observe({ type: "layout-shift", buffered: true });
 }"""
 # When the words first stand on the page, in epoch milliseconds.
