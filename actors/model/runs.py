@@ -124,8 +124,8 @@ def _of_another(attempt: Attempt, host: str) -> bool:
 
 
 def _was_given_out(yard: Yard, fence: int, host: str) -> bool:
-    """By this database, or on a worker by an earlier state of it, whose ends nobody else confirms."""
-    return yard.ours(fence) or (is_worker(host) and fence_epoch(fence) < yard.db_epoch)
+    """By this database, or on a host of ours by an earlier state of it, whose ends nobody else confirms."""
+    return yard.ours(fence) or (not host.startswith(CLOUD_HOST_PREFIX) and fence_epoch(fence) < yard.db_epoch)
 
 
 def _forget(yard: Yard, fence: int, host: str, cause: str = "") -> ForgetRun:

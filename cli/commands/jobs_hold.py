@@ -24,7 +24,11 @@ def hold(client: Client, jobs: tuple[str, ...]) -> None:
 @ids.jobs_argument
 @client_options
 def release(client: Client, jobs: tuple[str, ...]) -> None:
-    """Let held jobs start again when it is their turn."""
+    """Let held jobs start again when it is their turn.
+
+    Also those that wait because they may run on a worker that is not heard (reason Orphan): whoever releases them knows
+    that they do not.
+    """
     for job_id in ids.resolve_all(client, jobs):
         answer = client.post(f"/api/queue/{segment(job_id)}/release", what=f"{job_id} cannot be released")
         click.echo(f"{job_id} {clean(answer.get('status', 'released'))}")

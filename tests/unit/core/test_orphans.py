@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gpuyard.actors.model import change, names, orphan_news, policy, runs
 from gpuyard.actors.model.attempt import LOCAL_HOST
-from gpuyard.actors.model.commands import ReleaseJob, StopOrphan, WantStop
+from gpuyard.actors.model.commands import ForgetRun, ReleaseJob, StopOrphan, WantStop
 from gpuyard.actors.model.errors import NotAllowed, NotFound
 from gpuyard.actors.model.events import AttemptExited, RunsAdopted, WorkerFact
 from gpuyard.actors.model.gpu import GpuFact
@@ -248,5 +248,7 @@ class TestOrphans:
         reason = reasons(world, job)[0]
         assert reason.code == "Orphan" and reason.never and reason.detail["host"] == LOCAL_HOST
         event = AttemptExited(fence=77, exit_class="completed", exit_code=0)
-        world.do(lambda y, n, o: runs.exited(y, event, n, o))
+        told = Outbox()
+        world.do(lambda y, n, o: runs.exited(y, event, n, o) or told.tells.extend(o.tells))
+        assert (names.KEEPER, ForgetRun(fence=77, released=True)) in told.tells, "nobody else confirms its end"
         assert world.status(job) == "running"
