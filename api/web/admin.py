@@ -1,4 +1,4 @@
-"""Administration: people, teams, tokens, limits, and who did what."""
+"""Administration: people, teams, tokens, secrets, webhooks, limits, and who did what."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ async def users(asked: Asked) -> Context:
 @region("tokens", watch="people")
 async def tokens(asked: Asked) -> Context:
     return {"tokens": (await asked.get("/api/tokens"))["tokens"], "me": await asked.get("/api/users/me")}
+
+
+@region("secrets", watch="people")
+async def secrets(asked: Asked) -> Context:
+    found = await asked.get("/api/secrets")
+    return {"secrets": found["secrets"], "webhooks": (await asked.get("/api/webhooks"))["webhooks"]}
 
 
 @region("limits")

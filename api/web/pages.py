@@ -161,7 +161,7 @@ async def show_approvals(request: Request) -> Response:
 
 @router.get("/admin")
 async def show_admin(request: Request) -> Response:
-    return await _page(request, "admin.html", "Administration", ("users", "limits", "tokens", "audit"))
+    return await _page(request, "admin.html", "Administration", ("users", "limits", "tokens", "secrets", "audit"))
 
 
 @router.get("/cloud")

@@ -120,3 +120,13 @@ def test_the_overview_says_what_is_paused(yard: Yard) -> None:
     yard.post("/api/queue/pause", {"targets": ["worker", "cloud"]})
     page = yard.ask("GET", "/").text
     assert "nothing starts at cloud, worker" in page and "/api/queue/resume" in page
+
+
+def test_secrets_and_webhooks_stand_on_the_page_without_what_is_secret(yard: Yard) -> None:
+    yard.ask("PUT", "/api/secrets/hf", {"value": "canary-of-the-page", "env": "HF_TOKEN"})
+    made = yard.post("/api/webhooks", {"url": "https://example.com/hook?a=<b>"})
+    drawn = yard.get("/ui?names=secrets")["secrets"]["html"]
+    assert "HF_TOKEN" in drawn and "/api/secrets/hf" in drawn
+    assert "https://example.com/hook?a=&lt;b&gt;" in drawn and f"/api/webhooks/{made['id']}" in drawn
+    assert "canary-of-the-page" not in drawn and made["secret"] not in drawn
+    assert "HF_TOKEN" not in yard.get("/ui?names=secrets", by="ann")["secrets"]["html"]
