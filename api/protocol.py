@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import h11
@@ -20,10 +18,10 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from uvicorn.server import ServerState
 
 from gpuyard.actors.model.errors import Busy, GpuyardError
+from gpuyard.api.doorway import Crowd
 from gpuyard.api.errors import STATUS, HeadTooLarge, Malformed, RequestTimeout, body_of
 from gpuyard.api.guard import SECURITY_HEADERS
 from gpuyard.api.peer import Connection
-from gpuyard.api.proxies import neighbourhood, networks, parsed
 
 HEAD_SECONDS = 15.0
 WRITE_SECONDS = 60.0
@@ -31,30 +29,6 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 2_000
 # Of one address: a whole team behind one router, but not all of the above. Not of this machine, nor of a proxy of ours.
 MAX_OF_ADDRESS = 500
-
-
-class Crowd:
-    """How many connections of this server each address has."""
-
-    def __init__(self, trusted: Iterable[str] = ()) -> None:
-        self._trusted = networks(trusted)
-        self._counts: Counter[str] = Counter()
-
-    def enter(self, address: str) -> int:
-        """One more; how many there are now, 0 for an address that is not counted."""
-        ip = parsed(address)
-        if ip is None or ip.is_loopback or any(ip in network for network in self._trusted):
-            return 0
-        place = neighbourhood(address)
-        self._counts[place] += 1
-        return self._counts[place]
-
-    def leave(self, address: str) -> None:
-        place = neighbourhood(address)
-        if self._counts[place] > 1:
-            self._counts[place] -= 1
-        else:
-            del self._counts[place]
 
 
 class HttpProtocol(H11Protocol):

@@ -11,12 +11,14 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from gpuyard.api.protocol import MAX_HEAD_BYTES, Crowd, HttpProtocol
+from gpuyard.api.doorway import Crowd, Doorway
+from gpuyard.api.protocol import MAX_HEAD_BYTES, HttpProtocol
 from gpuyard.api.tls import LiveTls
 
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
 HANDSHAKE_SECONDS = 10
+GOODBYE_SECONDS = 1
 
 
 def _no_cut_request(record: logging.LogRecord) -> bool:
@@ -48,7 +50,8 @@ class Server(uvicorn.Server):
         self._app = app
         self._serving = serving
         self._tls = tls
-        self._crowd = Crowd(app.state.settings.trusted_proxies)
+        self._trusted = app.state.settings.trusted_proxies
+        self._crowd = Crowd(self._trusted)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's own for sockets that it is given, but with our context and a bound for handshakes."""
@@ -56,9 +59,15 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
         if self._tls is not None:
-            tls = {"ssl": self._tls.context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
+            tls = {
+                "ssl": self._tls.context,
+                "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                "ssl_shutdown_timeout": GOODBYE_SECONDS,
+            }
         self.servers = [
-            await loop.create_server(self._protocol, sock=listener, backlog=self.config.backlog, **tls)
+            await loop.create_server(
+                self._protocol, sock=Doorway(listener, self._trusted), backlog=self.config.backlog, **tls
+            )
             for listener in sockets or ()
         ]
         self.started = True

@@ -142,6 +142,7 @@ ATTACKS = (
             "security.test_bombs.test_a_slow_head",
             "security.test_bombs.test_smuggling_a_second_request_is_not_possible",
             "security.test_bombs.test_a_handshake_that_never_ends",
+            "security.test_bombs.test_unfinished_handshakes_are_bounded_before_they_cost_anything",
         ),
     ),
     Attack(

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gpuyard.api.protocol import Crowd, HttpProtocol
+from gpuyard.api.doorway import Crowd, Doorway
+from gpuyard.api.process import bind
+from gpuyard.api.protocol import HttpProtocol
 from gpuyard.api.settings import Settings
 from tests.answering import Cast
 from tests.certificates import self_signed
@@ -276,6 +278,54 @@ def test_a_handshake_that_never_ends(speaking_tls: Served) -> None:
             except ConnectionResetError:
                 pass
             assert b"HTTP" not in seen
+
+
+def test_unfinished_handshakes_are_bounded_before_they_cost_anything(
+    speaking_tls: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the bound are closed without a byte; when those inside are gone the next comes in."""
+    monkeypatch.setattr("gpuyard.api.server.HANDSHAKE_SECONDS", 60)
+    monkeypatch.setattr(Doorway, "most", 5)
+    held = [socket.create_connection(("127.0.0.1", speaking_tls.port), timeout=20) for _ in range(5)]
+    try:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", speaking_tls.port), timeout=20) as sock:
+                try:
+                    assert sock.recv(1) == b""
+                except ConnectionResetError:
+                    pass
+    finally:
+        for sock in held:
+            sock.close()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def comes_in() -> bool:
+        with socket.create_connection(("127.0.0.1", speaking_tls.port), timeout=20) as plain:
+            try:
+                with context.wrap_socket(plain) as sock:
+                    return sock.version() is not None
+            except OSError:
+                return False
+
+    eventually(comes_in, timeout=60)
+
+
+def test_one_address_has_a_bound_of_its_own_before_its_handshakes() -> None:
+    with bind("127.0.0.1", 0) as listener, Doorway(listener) as door:
+        door.settimeout(20)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Crowd, "enter", lambda self, address: Doorway.most_of_address + 1)
+            with socket.create_connection(listener.getsockname()) as sock:
+                with pytest.raises(ConnectionAbortedError):
+                    door.accept()
+                assert sock.recv(1) == b""
+        with socket.create_connection(listener.getsockname()):
+            visitor, _ = door.accept()
+            assert door._inside == 1
+            visitor.close()
+            visitor.close()
+            assert door._inside == 0
 
 
 def test_a_slow_head_over_tls(speaking_tls: Served, tmp_path: Path) -> None:
