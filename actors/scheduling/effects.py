@@ -19,7 +19,8 @@ from gpuyard.actors.model.errors import GpuyardError
 from gpuyard.actors.model.message import Message
 from gpuyard.actors.model.outbox import Outbox
 
-# News is told a little later, together: who looks does not see it, and the next start has the processor to itself.
+# News of runs is told a little later, together: who looks does not see it, and the next start has the processor to
+# itself. What somebody waits for is told before the answer: who looks again then finds it.
 NEWS_SECONDS = 0.01
 
 
@@ -90,9 +91,7 @@ class Effects:
 
     def _perform(self, effect: Effect, results: tuple[Deleted, ...]) -> None:
         self.send(effect.tells)
-        if effect.events and not self._news:
-            self._after(NEWS_SECONDS, TellNews())
-        self._news += effect.events
+        self._keep_news(effect)
         if effect.reply is None or effect.reply.done():
             return
         try:
@@ -106,6 +105,13 @@ class Effects:
         else:
             if answer is not LATER:
                 effect.reply.set_result(answer)
+
+    def _keep_news(self, effect: Effect) -> None:
+        if effect.events and not self._news:
+            self._after(NEWS_SECONDS, TellNews())
+        self._news += effect.events
+        if effect.events and effect.reply is not None:
+            self.tell_news()
 
     def send(self, tells: list[tuple[str, Message]]) -> None:
         """Messages that wait for nothing."""
