@@ -20,14 +20,13 @@ from gpuyard.actors.base import LATER, Actor, Context, Reply
 from gpuyard.actors.model import (
     change,
     commands as c,
+    due,
     events as e,
     idle,
     names,
     orphan_news,
     policy,
-    reviews,
     runs,
-    submit,
 )
 from gpuyard.actors.model.commit import Deleted, EventRow, Row
 from gpuyard.actors.model.errors import GpuyardError, InvalidTransition, StoreFailed, Unavailable
@@ -312,28 +311,11 @@ class Scheduler(Actor):
     def _on_tick(self) -> None:
         """The safety net: time limits of `processing_held`, reservations that came due, rows left behind."""
         self.inbox.after(TICK_SECONDS, Tick())
-        self._decide(Tick(), self._tick)
-
-    @staticmethod
-    def _tick(yard: Yard, now: Now, out: Outbox) -> None:
-        hold = yard.limits.cancel_hold_seconds
-        if yard.processing_held and hold is not None and now.wall - yard.held_since >= hold:
-            policy.lift_hold(yard)
-        reviews.expire(yard, now, out)
-        orphan_news.look(yard, now, out)
-        oldest = now.wall - submit.KEY_LIFETIME
-        for key in [key for key, known in yard.keys.items() if known.at < oldest]:
-            del yard.keys[key]
-        policy.start_what_may(yard, now, out)
+        self._decide(Tick(), due.tick)
 
     def _on_wake_up(self) -> None:
         self._wake_at = float("inf")
-        self._decide(WakeUp(), self._wake_due)
-
-    @staticmethod
-    def _wake_due(yard: Yard, now: Now, out: Outbox) -> None:
-        reviews.expire(yard, now, out)
-        policy.start_what_may(yard, now, out)
+        self._decide(WakeUp(), due.fell_due)
 
     # --- commits and effects -----------------------------------------------------------------------------------
 
