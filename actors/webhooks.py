@@ -12,23 +12,21 @@ import logging
 import random
 import secrets
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import InvalidStateError
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-import pykka
 
-from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.base import Actor, Context, Reply
 from gpuyard.actors.hooks import views
+from gpuyard.actors.hooks.aside import AGAIN_SECONDS, Aside, GoOn, go_on
 from gpuyard.actors.hooks.keys import Keys
 from gpuyard.actors.hooks.sender import Parcel, Resolve, Sender, addresses
 from gpuyard.actors.hooks.story import Story, read_story
 from gpuyard.actors.model import commands as c, names
-from gpuyard.actors.model.errors import Busy, GpuyardError, Internal, InvalidInput, NotAllowed, NotFound, Unavailable
+from gpuyard.actors.model.errors import GpuyardError, InvalidInput, NotAllowed, NotFound, Unavailable
 from gpuyard.actors.model.message import Message, Tick
 from gpuyard.actors.model.people import Level, Viewer
 from gpuyard.actors.model.registers import AppendAudit, RecordRow, audit_line
@@ -52,21 +50,11 @@ from gpuyard.actors.model.webhooks.records import (
 
 log = logging.getLogger("gpuyard.webhooks")
 
-T = TypeVar("T")
-
 FOLDER: Final = ("secrets", "webhooks")
 BEAT_SECONDS: Final = 1.0
-AGAIN_SECONDS: Final = 1.0
 # Of one user.
 MOST: Final = 50
 NEEDED: Final = {Scope.TEAM: Level.LEAD, Scope.ALL: Level.ADMIN}
-
-
-class GoOn(Message, frozen=True, kw_only=True):
-    """Something slow is done: go on with `then`, whose answer is for `reply`. From: the sender's loop."""
-
-    then: Any
-    reply: Any = None
 
 
 class Webhooks(Actor):
@@ -84,6 +72,7 @@ class Webhooks(Actor):
         self._networks = tuple(networks)
         self._keys = Keys(Path(data_dir).absolute().joinpath(*FOLDER))
         self._sender = Sender(self._networks, resolve, tls)
+        self._aside = Aside(self._sender.do, context.ref(context.name))
         self._book: Book | None = None
         self._reading = self._beating = False
 
@@ -96,8 +85,8 @@ class Webhooks(Actor):
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
-            case GoOn(then=then, reply=waiting):
-                return self._go_on(then, waiting)
+            case GoOn():
+                return go_on(message)
             case Tick():
                 return self._tick()
             case c.AddWebhook():
@@ -124,7 +113,7 @@ class Webhooks(Actor):
 
     def _load(self) -> None:
         self._book = None
-        self._slowly(self._read_registers(), self._loaded, None)
+        self._aside.do(self._read_registers(), self._loaded, None)
 
     async def _read_registers(self) -> dict[str, list[dict[str, Any]]]:
         while True:
@@ -163,7 +152,7 @@ class Webhooks(Actor):
         if self._reading:
             return
         self._reading = True
-        self._slowly(read_story(self._asked, after), self._heard, None, failed=self._read_over)
+        self._aside.do(read_story(self._asked, after), self._heard, None, failed=self._read_over)
 
     def _read_over(self) -> None:
         self._reading = False
@@ -178,7 +167,7 @@ class Webhooks(Actor):
             self._kept(change, story.more)
             return
         record = self._asked(names.STORE, c.Record(rows=change.rows))
-        self._slowly(record, lambda _: self._kept(change, story.more), None, failed=self._read_over)
+        self._aside.do(record, lambda _: self._kept(change, story.more), None, failed=self._read_over)
 
     def _kept(self, change: Change, more: bool) -> None:
         self._reading = False
@@ -197,7 +186,7 @@ class Webhooks(Actor):
         for delivery in book.due(self.clock.now()):
             url = book.webhooks[delivery.webhook_id].url
             sending = self._attempt(delivery.id, delivery.webhook_id, url, delivery.body)
-            self._slowly(sending, partial(self._ended, delivery), None)
+            self._aside.do(sending, partial(self._ended, delivery), None)
 
     async def _attempt(self, message_id: str, webhook_id: str, url: str, body: str) -> Outcome:
         try:
@@ -250,7 +239,7 @@ class Webhooks(Actor):
             self._beat()
             return WebhookMade(secret=made[1], webhook=self._view(made[0]))
 
-        return self._slowly(add(), added, reply)
+        return self._aside.do(add(), added, reply)
 
     def _list(self, question: c.ListWebhooks) -> list[WebhookView]:
         if question.everybody and not question.by.is_admin:
@@ -284,7 +273,7 @@ class Webhooks(Actor):
             self._beat()
             return self._view(made)
 
-        return self._slowly(change(), changed, reply)
+        return self._aside.do(change(), changed, reply)
 
     def _remove(self, command: c.RemoveWebhook, reply: Reply | None) -> Any:
         webhook, by = self._own(command.id, command.by), command.by
@@ -301,7 +290,7 @@ class Webhooks(Actor):
             self._known().remove(webhook.id)
             return view
 
-        return self._slowly(remove(), removed, reply)
+        return self._aside.do(remove(), removed, reply)
 
     def _forget(self, owner: int) -> None:
         """Who is no more is told nothing in any case (`book.is_told`); this clears away."""
@@ -311,7 +300,7 @@ class Webhooks(Actor):
             gone = AppendAudit(at=now, action="webhook_removed", subject=webhook.id, detail=detail)
             self._write([*Book.removal(webhook.id), gone])
             self._known().remove(webhook.id)
-            self._slowly(asyncio.to_thread(self._keys.remove, webhook.id), lambda _: None, None)
+            self._aside.do(asyncio.to_thread(self._keys.remove, webhook.id), lambda _: None, None)
 
     def _test(self, command: c.TestWebhook, reply: Reply | None) -> Any:
         webhook = self._own(command.id, command.by)
@@ -323,7 +312,7 @@ class Webhooks(Actor):
                 id=message_id, ok=outcome.taken, status=outcome.status, why=outcome.why, seconds=outcome.seconds
             )
 
-        return self._slowly(self._attempt(message_id, webhook.id, webhook.url, body), tested, reply)
+        return self._aside.do(self._attempt(message_id, webhook.id, webhook.url, body), tested, reply)
 
     def _own(self, webhook_id: str, by: Viewer) -> Webhook:
         """Raises NotFound, also for others' webhooks."""
@@ -346,58 +335,6 @@ class Webhooks(Actor):
         """The answer of another actor. In the sender's loop. Raises GpuyardError."""
         return await asyncio.wrap_future(self.context.ref(to).ask(message))
 
-    def _slowly(
-        self,
-        work: Coroutine[Any, Any, T],
-        then: Callable[[T], Any],
-        reply: Reply | None,
-        failed: Callable[[], Any] = lambda: None,
-    ) -> Any:
-        """Have `work` done in the sender's loop and go on with `then` here, or `failed`: the error is for `reply`."""
-
-        async def run() -> None:
-            try:
-                value = await work
-            except asyncio.CancelledError:
-                _decline(reply, Unavailable(f"{self.name} is stopping: try again shortly"))
-                raise
-            except GpuyardError as error:
-                await self._come_back(failed, None)
-                _decline(reply, error)
-            except Exception as error:
-                log.exception("the webhooks failed")
-                await self._come_back(failed, None)
-                _decline(reply, Internal(f"the webhooks failed: {type(error).__name__}"))
-            else:
-                await self._come_back(lambda: then(value), reply)
-
-        self._sender.do(run())
-        return LATER
-
-    async def _come_back(self, then: Callable[[], Any], reply: Reply | None) -> None:
-        """It must not be lost, or its message would count as on its way for ever."""
-        while True:
-            try:
-                self.actor_ref.tell(GoOn(then=then, reply=reply))
-            except Busy:
-                await asyncio.sleep(AGAIN_SECONDS)
-            except pykka.ActorDeadError:
-                _decline(reply, Unavailable(f"{self.name} is stopping: try again shortly"))
-                return
-            else:
-                return
-
-    @staticmethod
-    def _go_on(then: Callable[[], Any], reply: Reply | None) -> None:
-        try:
-            answer = then()
-        except GpuyardError as error:
-            _decline(reply, error)
-        else:
-            if reply is not None:
-                with suppress(InvalidStateError):
-                    reply.set_result(answer)
-
 
 def _checked(command: c.AddWebhook, networks: Sequence[Network]) -> tuple[str, tuple[str, ...], str]:
     """Address, events and scope. Raises InvalidInput, NotAllowed."""
@@ -415,11 +352,3 @@ def _checked(command: c.AddWebhook, networks: Sequence[Network]) -> tuple[str, t
     if command.by.level < needed:
         raise NotAllowed(f"webhooks about the jobs of {command.scope} need level {needed.name.lower()}: ask an admin")
     return url, events, command.scope
-
-
-def _decline(reply: Reply | None, error: BaseException) -> None:
-    if reply is None:
-        log.debug("the webhooks: %s", error)
-        return
-    with suppress(InvalidStateError):
-        reply.set_exception(error)
