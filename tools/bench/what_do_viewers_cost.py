@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
+import os
 import sys
-import threading
-import time
+from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
 from gap import queued
@@ -59,31 +60,46 @@ async def viewer(host: str, port: int, counts: dict[str, int], end: asyncio.Even
 
 
 class Audience:
-    """`VIEWERS` open pages in a thread of their own."""
+    """`VIEWERS` open pages in a process of their own, which gets what the others leave of the processor: in life pages
+    are open on other machines. `asked` is how many answers they had."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._place = (parts.hostname or "", parts.port or 0)
-        self.counts = {"open": 0, "asked": 0}
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._sit()), daemon=True)
-
-    async def _sit(self) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        pages = [asyncio.create_task(viewer(*self._place, self.counts, self._end)) for _ in range(VIEWERS)]
-        await self._end.wait()
-        for page in pages:
-            page.cancel()
-        await asyncio.gather(*pages, return_exceptions=True)
+        self._ours, theirs = multiprocessing.Pipe()
+        self._process = multiprocessing.Process(target=sit, args=(theirs, *self._place), daemon=True)
+        self.asked = 0
 
     def __enter__(self) -> Audience:
-        self._thread.start()
-        while self.counts["open"] < VIEWERS:
-            time.sleep(0.05)
+        self._process.start()
+        assert self._ours.recv() == "open"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._ours.send("leave")
+        self.asked = self._ours.recv()
+        self._process.join(10)
+
+
+def sit(told: Connection, host: str, port: int) -> None:
+    """What the process of the pages does until it is told to leave."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    asyncio.run(_sit(told, host, port))
+
+
+async def _sit(told: Connection, host: str, port: int) -> None:
+    counts = {"open": 0, "asked": 0}
+    end = asyncio.Event()
+    asyncio.get_running_loop().add_reader(told.fileno(), end.set)
+    pages = [asyncio.create_task(viewer(host, port, counts, end)) for _ in range(VIEWERS)]
+    while counts["open"] < VIEWERS:
+        await asyncio.sleep(0.05)
+    told.send("open")
+    await end.wait()
+    for page in pages:
+        page.cancel()
+    await asyncio.gather(*pages, return_exceptions=True)
+    told.send(counts["asked"])
 
 
 def main() -> int:
@@ -98,7 +114,7 @@ def main() -> int:
             quiet = queued(bench, api, RUNS)
             with Audience(bench.url) as audience:
                 seen = queued(bench, api, RUNS)
-                asked += audience.counts["asked"]
+            asked += audience.asked
             ratios.append(median(seen) / median(quiet))
             alone += quiet
             watched += seen
