@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from gpuyard.actors.durable import sync_folder
+
 
 def folder(path: Path) -> None:
     """Make it, and what is missing above it; whoever made it, others are shut out. Raises OSError."""
@@ -28,7 +30,7 @@ def write(path: Path, data: bytes) -> None:
         with suppress(OSError):
             aside.unlink()
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def remove(path: Path) -> bool:
@@ -37,13 +39,5 @@ def remove(path: Path) -> bool:
         path.unlink()
     except FileNotFoundError:
         return False
-    _sync(path.parent)
+    sync_folder(path.parent)
     return True
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -7,13 +7,13 @@ silently: all workers would be locked out, and would not know why.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import zmq
 
+from gpuyard.actors import privately
 from gpuyard.actors.model.errors import InvalidInput
 
 KEY_FILE: Final = "zmq.key"
@@ -49,7 +49,7 @@ def load_or_make(path: Path) -> KeyPair:
         text = path.read_text()
     except FileNotFoundError:
         pair = KeyPair.new()
-        _write(path, pair)
+        privately.write(path, json.dumps({"public": pair.public, "secret": pair.secret}).encode())
         return pair
     path.chmod(0o600)
     try:
@@ -58,19 +58,3 @@ def load_or_make(path: Path) -> KeyPair:
         raise InvalidInput(
             f"{path} holds no key pair: restore it from a backup, or delete it and give every worker a new token"
         ) from None
-
-
-def _write(path: Path, pair: KeyPair) -> None:
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump({"public": pair.public, "secret": pair.secret}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -26,6 +26,7 @@ from gpuyard.actors.blobs.digest import (
     piece_count,
     piece_digest,
 )
+from gpuyard.actors.durable import sync_folder
 from gpuyard.actors.model.errors import InvalidInput, NotFound, StoreFailed
 
 # What was stored lately may belong to a job that is not committed yet.
@@ -106,7 +107,7 @@ class BlobFiles:
         _write_durably(_pieces_file(path), pieces)
         draft.replace(path)
         os.utime(path)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     @contextmanager
     def _draft(self) -> Iterator[tuple[tempfile._TemporaryFileWrapper[bytes], Path]]:
@@ -163,7 +164,7 @@ class Arriving:
                 os.close(fd)
             _write_durably(_pieces_file(self._path), self._pieces)
             self._part.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
 
 def _pieces_file(path: Path) -> Path:
@@ -210,11 +211,3 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

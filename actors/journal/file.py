@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import msgspec
 
+from gpuyard.actors.durable import sync_folder
 from gpuyard.actors.model.agent import Entry
 from gpuyard.actors.model.errors import StoreFailed
 
@@ -38,7 +39,7 @@ class JournalFile:
         self.close()
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
             data = self._path.read_bytes()
             entries, end = self._read(data)
             if end < len(data):
@@ -76,7 +77,7 @@ class JournalFile:
             _write_all(new, data)
             os.fsync(new)
             aside.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
             if new >= 0:
                 os.close(new)
@@ -130,11 +131,3 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

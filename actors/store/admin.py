@@ -15,10 +15,11 @@ from typing import Final
 
 import msgspec
 
+from gpuyard.actors.durable import put_in_place, sync_folder
 from gpuyard.actors.model.errors import DatabaseRefused, InvalidInput, NotFound
 from gpuyard.actors.model.ids import fence_epoch
 from gpuyard.actors.store import identity, invariants, wal
-from gpuyard.actors.store.database import put_in_place, real_place, sync_folder
+from gpuyard.actors.store.database import real_place
 from gpuyard.actors.store.faults import FAULTS, damaged, refused
 from gpuyard.actors.store.identity import Marks
 from gpuyard.actors.store.lock import SupervisorLock
@@ -155,7 +156,7 @@ def _swap(draft: Path, path: Path) -> Path | None:
     """Put `draft` in the place of `path`, which moves aside with its log; a crash on the way is seen by a mark."""
     mark = restoring_path(path)
     mark.touch(mode=0o600)
-    sync_folder(path)
+    sync_folder(path.parent)
     aside = _free_name(path)
     # The database and its log keep names that belong together, so that what is kept can still be opened.
     if wal.wal_path(path).exists():
@@ -167,7 +168,7 @@ def _swap(draft: Path, path: Path) -> Path | None:
         replaced = aside
     put_in_place(draft, path)
     mark.unlink()
-    sync_folder(path)
+    sync_folder(path.parent)
     return replaced
 
 

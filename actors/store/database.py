@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 from peewee import PeeweeException, SqliteDatabase
 
+from gpuyard.actors.durable import put_in_place
 from gpuyard.actors.model.commit import Snapshot
 from gpuyard.actors.model.errors import DatabaseRefused
 from gpuyard.actors.model.ids import fence_epoch
@@ -275,26 +276,6 @@ def _create(path: Path, migrations: Path) -> None:
     finally:
         database.close()
     put_in_place(draft, path)
-
-
-def put_in_place(draft: Path, path: Path) -> None:
-    """Rename a complete file to its name, durably."""
-    descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.rename(path)
-    sync_folder(path)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in the folder of `path` durable."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _connect(path: Path) -> SqliteDatabase:
