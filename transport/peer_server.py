@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -123,9 +124,9 @@ class PeerServer(Actor):
 
     # --- what a subclass adds ---
 
+    @abstractmethod
     def _address(self) -> Endpoint:
         """Where to listen."""
-        raise NotImplementedError
 
     def _opened(self) -> None:
         """The socket listens; nobody is allowed yet."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, assert_never
@@ -17,6 +16,7 @@ from typing import Any, assert_never
 from gpuyard.actors.cloud.ends import TAIL_BYTES, explain
 from gpuyard.actors.cloud.provider import Provider, ProviderError, Refused, Retryable
 from gpuyard.actors.cloud.runlogs import RunLogs
+from gpuyard.actors.loop_thread import JOIN_SECONDS, LoopThread
 from gpuyard.actors.model.cloud_calls import Cancel, CloudCall, Fetch, Fetched, Find, Poll, Probe, Submit, Sweep, Upload
 from gpuyard.actors.model.cloud_remote import Health, Order, Remote, Trouble
 from gpuyard.actors.model.errors import Busy
@@ -25,7 +25,6 @@ log = logging.getLogger("gpuyard.cloud")
 
 Answer = Callable[[CloudCall, Any, Trouble | None], None]
 Progress = Callable[[int, str], None]
-JOIN_SECONDS = 5.0
 BUSY_SECONDS = 0.2
 # No more often is told how far an upload is; its log holds every word.
 PROGRESS_SECONDS = 0.5
@@ -45,62 +44,41 @@ class Desk:
         self._logs = RunLogs(runs, log_cap)
         self._answer = answer
         self._progress = progress
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
         most = max(2, provider.capabilities.calls_at_once)
         self._slots = asyncio.Semaphore(most)
         self._log_slots = asyncio.Semaphore(most // 2)
-        self._thread = threading.Thread(target=self._run, name=f"cloud-{name}", daemon=True)
+        self._thread = LoopThread(f"cloud-{name}", self._close)
 
     def start(self) -> None:
         self._thread.start()
 
     def begin(self, call: CloudCall) -> None:
         """Make this call as soon as there is room for it."""
-        self._loop.call_soon_threadsafe(self._go, self._call(call))
+        self._thread.do(self._call(call))
 
     def test(self, done: Callable[[Health | BaseException], None]) -> None:
         """Does the provider answer? `done` gets its word, or what was wrong."""
-        self._loop.call_soon_threadsafe(self._go, self._test(done))
+        self._thread.do(self._test(done))
 
     def hear(self, headers: dict[str, str], body: bytes, done: Callable[[str | BaseException], None]) -> None:
         """Is this webhook the provider's? `done` gets the remote id it is about, or what was wrong."""
-        self._loop.call_soon_threadsafe(self._go, self._hear(headers, body, done))
+        self._thread.do(self._hear(headers, body, done))
 
     def forget(self, fence: int) -> None:
-        self._loop.call_soon_threadsafe(self._logs.forget, fence)
+        self._thread.call(self._logs.forget, fence)
 
     def stop(self) -> None:
         """Give up what is under way and end the thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(JOIN_SECONDS)
+        self._thread.stop()
 
     # --- in the thread -----------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._close())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
-
     async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(JOIN_SECONDS / 2):
                 await self._provider.close()
         except Exception:
             log.exception("%s could not be closed", self.name)
-
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _call(self, call: CloudCall) -> None:
         result, trouble = None, None
@@ -174,7 +152,7 @@ class Desk:
                         self._progress(order.fence, told)
                 await asyncio.sleep(PROGRESS_SECONDS)
 
-        telling = self._loop.create_task(tell())
+        telling = asyncio.create_task(tell())
         try:
             return dict(await self._provider.upload(order, progress))
         finally:

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx2
 
+from gpuyard.actors.loop_thread import LoopThread
 from gpuyard.actors.model.webhooks import address, signing
 from gpuyard.actors.model.webhooks.address import Network
 from gpuyard.actors.model.webhooks.records import Outcome
@@ -33,7 +34,6 @@ RESOLVE_SECONDS: Final = 5.0
 # Of an answer's body, in bytes; the rest is not read.
 MOST_READ: Final = 4_096
 AT_ONCE: Final = 64
-JOIN_SECONDS: Final = 5.0
 RESOLVERS: Final = 16
 CONNECT_SECONDS: Final = 5.0
 MOST_TRIED: Final = 3
@@ -86,56 +86,27 @@ class Sender:
         self._allowed = tuple(allowed)
         self._resolve = resolve
         self._tls = tls
-        self._loop = asyncio.new_event_loop()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._resolvers = asyncio.Semaphore(RESOLVERS)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx2.AsyncClient | None = None
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+        self._thread = LoopThread("webhooks", self._close)
 
     def start(self) -> None:
         self._thread.start()
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Have this done in the loop, unless `stop` comes first. From any thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._go, work)
-        except RuntimeError:  # it has been closed
-            work.close()
+        self._thread.do(work)
 
     def stop(self) -> None:
         """Give up what is under way and end the thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(JOIN_SECONDS)
+        self._thread.stop()
 
     # --- in the thread -----------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._close())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
-
     async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
-
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the webhooks failed: %s", type(error).__name__, exc_info=error)
 
     async def attempt(self, parcel: Parcel) -> Outcome:
         """Send it once. In the loop."""
@@ -204,7 +175,7 @@ class Sender:
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         """In a thread that nobody waits for at the end: a resolver may hang for long."""
         async with self._resolvers:
-            future: asyncio.Future[Sequence[str]] = self._loop.create_future()
+            future: asyncio.Future[Sequence[str]] = self._thread.loop.create_future()
 
             def work() -> None:
                 try:
@@ -212,7 +183,7 @@ class Sender:
                 except (OSError, ValueError) as failed:
                     found, error = (), failed
                 with suppress(RuntimeError):  # the loop has been closed
-                    self._loop.call_soon_threadsafe(_settle, future, found, error)
+                    self._thread.loop.call_soon_threadsafe(_settle, future, found, error)
 
             threading.Thread(target=work, name="webhooks-resolve", daemon=True).start()
             try:
