@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from gpuyard import __version__
 from gpuyard.api import errors
+from gpuyard.api.changes import KINDS
 from gpuyard.api.core import Core
 from gpuyard.api.deps import scopes_of, viewer_of
 from gpuyard.api.guard import Guard
@@ -58,7 +59,12 @@ def create_app(
     require_rules(app)
     errors.install(app)
     describe(app)
-    app.add_middleware(Guard, settings=settings, authenticator=authenticator or OwnerOnLoopback(settings.peer_uid))
+    app.add_middleware(
+        Guard,
+        settings=settings,
+        authenticator=authenticator or OwnerOnLoopback(settings.peer_uid),
+        changed=lambda: app.state.hub.changes.note(KINDS),
+    )
     return app
 
 

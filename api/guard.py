@@ -39,6 +39,7 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # How much of a refused body is still read, so that the client gets to read the answer; then the connection closes.
 DRAIN = 1024 * 1024
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -59,10 +60,13 @@ def request_id_from(head: Head) -> str:
 
 
 class Guard:
-    """Wraps the app; see the module."""
+    """Wraps the app; see the module. `changed` is called before whoever has changed something hears that it is done."""
 
-    def __init__(self, app: Asgi, settings: Settings, authenticator: Authenticator) -> None:
+    def __init__(
+        self, app: Asgi, settings: Settings, authenticator: Authenticator, changed: Callable[[], None]
+    ) -> None:
         self._app = app
+        self._changed = changed
         self._settings = settings
         self._authenticator = authenticator
         self._arrivals = Arrivals(settings)
@@ -73,7 +77,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self._changed)
         self._in_flight += 1
         try:
             await self._serve(exchange)
@@ -135,8 +139,9 @@ class Guard:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, changed: Callable[[], None]) -> None:
         self.scope = scope
+        self._changed = changed
         self.head = Head(scope)  # type: ignore[arg-type]
         self.request_id = request_id_from(self.head)
         self.started = False
@@ -168,6 +173,8 @@ class _Exchange:
     async def send(self, event: Event) -> None:
         if event["type"] == "http.response.start":
             self.started = True
+            if self.scope["method"] not in SAFE and event["status"] < 400:
+                self._changed()
             headers = list(event.get("headers", ()))
             present = {name for name, _ in headers}
             headers += [header for header in SECURITY_HEADERS if header[0] not in present]

@@ -15,6 +15,7 @@ from gpuyard.actors.model.clock import iso
 from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.people import Viewer
 from gpuyard.api import sse
+from gpuyard.api.changes import KINDS, OF_EVENT, PEOPLE, QUEUE, Changes
 
 MOST_WAITING = 1_000
 # With so few viewers each event is sent at once; with more they are gathered, never so long that a page seems old.
@@ -101,7 +102,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
-        self.changes = 0  # How often something was published: who kept what it was made from knows that it is old.
+        self.changes = Changes()
 
     def subscribe(self, viewer: Viewer) -> Subscription:
         subscription = Subscription(viewer, self._gathering)
@@ -116,7 +117,7 @@ class Hub:
         self._subscriptions.discard(subscription)
 
     def published(self, events: Sequence[EventRow], revision: int) -> None:
-        self.changes += 1
+        self.changes.note({QUEUE, *(OF_EVENT[row.kind] for row in events if row.kind in OF_EVENT)})
         if not self._subscriptions:
             return
         framed = [(row, event_frame(row)) for row in events]
@@ -130,13 +131,13 @@ class Hub:
     def settings_changed(self) -> None:
         """People, tokens, rules or providers are others now, of which the core tells no event: whoever shows them looks
         again."""
-        self.changes += 1
+        self.changes.note((PEOPLE,))
         data = sse.frame({}, event="settings_changed")
         for subscription in self._subscriptions:
             subscription.put(None, data)
 
     def interrupted(self) -> None:
         """The link to the core was cut: nobody knows what was missed."""
-        self.changes += 1
+        self.changes.note(KINDS)
         for subscription in self._subscriptions:
             subscription.drop()

@@ -164,6 +164,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/login"): Rule.PUBLIC,
     ("GET", "/usage"): Rule.VIEWER,
     ("GET", "/ui"): Rule.VIEWER,
+    ("GET", "/ui/stream"): Rule.VIEWER,
     ("GET", "/assets/act.js"): Rule.PUBLIC,
     ("GET", "/assets/ages.js"): Rule.PUBLIC,
     ("GET", "/assets/bulk.js"): Rule.PUBLIC,

@@ -27,7 +27,7 @@ KEEPALIVE = b": keep-alive\n\n"
 SEND_SECONDS = 30.0
 
 
-def frame(data: Any, event: str | None = None, id: int | None = None) -> bytes:
+def frame(data: Any, event: str | None = None, id: int | str | None = None) -> bytes:
     """One event. `data` is text (each line gets a `data:` line) or anything that becomes JSON."""
     lines = [] if id is None else [f"id: {id}"]
     if event is not None:

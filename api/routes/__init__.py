@@ -28,7 +28,7 @@ from gpuyard.api.routes import (
     webhooks,
     workers,
 )
-from gpuyard.api.web import assets, pages
+from gpuyard.api.web import assets, live, pages
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -55,4 +55,5 @@ ROUTERS: list[APIRouter] = [
     workers.router,
     assets.router,
     pages.router,
+    live.router,
 ]

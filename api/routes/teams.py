@@ -11,7 +11,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import AddTeam, ChangeTeam, ListTeams, RemoveTeam
 from gpuyard.actors.model.views import TeamView
 from gpuyard.api.answers_people import TeamGone, TeamList
-from gpuyard.api.deps import CoreDep, ViewerDep
+from gpuyard.api.deps import CoreDep, PeopleDep, ViewerDep
 from gpuyard.api.documents import answer
 from gpuyard.api.responses import JsonResponse
 from gpuyard.api.schemas.people import NewTeamBody, TeamBody
@@ -28,20 +28,20 @@ async def list_teams(core: CoreDep, viewer: ViewerDep) -> Response:
 
 
 @router.post("", operation_id="add_team", responses=answer("add_team", TeamView))
-async def add_team(core: CoreDep, viewer: ViewerDep, body: NewTeamBody) -> Response:
+async def add_team(people: PeopleDep, viewer: ViewerDep, body: NewTeamBody) -> Response:
     """Add a team."""
     message = AddTeam(name=body.name, team_id=body.team_id, by=viewer)
-    return JsonResponse(await core.ask(names.PEOPLE, message))
+    return JsonResponse(await people.change(message))
 
 
 @router.patch("/{team_id}", operation_id="change_team", responses=answer("change_team", TeamView))
-async def change_team(core: CoreDep, viewer: ViewerDep, team_id: TeamId, body: TeamBody) -> Response:
+async def change_team(people: PeopleDep, viewer: ViewerDep, team_id: TeamId, body: TeamBody) -> Response:
     """Give a team another name; its id stays."""
-    return JsonResponse(await core.ask(names.PEOPLE, ChangeTeam(team_id=team_id, name=body.name, by=viewer)))
+    return JsonResponse(await people.change(ChangeTeam(team_id=team_id, name=body.name, by=viewer)))
 
 
 @router.delete("/{team_id}", operation_id="remove_team", responses=answer("remove_team", TeamGone))
-async def remove_team(core: CoreDep, viewer: ViewerDep, team_id: TeamId) -> Response:
+async def remove_team(people: PeopleDep, viewer: ViewerDep, team_id: TeamId) -> Response:
     """Delete a team that nobody is in."""
-    await core.ask(names.PEOPLE, RemoveTeam(team_id=team_id, by=viewer))
+    await people.change(RemoveTeam(team_id=team_id, by=viewer))
     return JsonResponse(TeamGone(id=team_id))

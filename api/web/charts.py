@@ -14,10 +14,15 @@ WIDTH: Final = 1_000
 HEIGHT: Final = 120
 COLOURS: Final = 8
 MOST_POINTS: Final = 400
+# Bars that end within so many units are drawn as one.
+NEAR: Final = 4.0
+# Of these so many are named.
+NAMED: Final = 5
 
 
 class Bar(NamedTuple):
-    """`colour` numbers a class of the style sheet, so that one job keeps its colour on all its GPUs."""
+    """`colour` numbers a class of the style sheet, so that one job keeps its colour on all its GPUs. `jobs` are several
+    where they lie too close to be told apart."""
 
     x: float
     width: float
@@ -26,11 +31,23 @@ class Bar(NamedTuple):
     colour: int
     live: bool
     failed: bool
+    jobs: int = 1
+
+    @property
+    def words(self) -> str:
+        """What it says under the pointer."""
+        if self.jobs == 1:
+            return self.title
+        return f"{self.jobs} jobs: {self.title}{', …' if self.jobs > NAMED else ''}"
 
 
 class Row(NamedTuple):
     name: str
     bars: list[Bar]
+
+    @property
+    def jobs(self) -> int:
+        return sum(bar.jobs for bar in self.bars)
 
 
 class Mark(NamedTuple):
@@ -42,7 +59,10 @@ class Mark(NamedTuple):
 
 
 def rows(timeline: dict[str, Any], names: dict[tuple[str, str], str]) -> list[Row]:
-    """A row for each GPU in `names` ((host, UUID) → what it is called), with what ran on it."""
+    """A row for each GPU in `names` ((host, UUID) → what it is called), with what ran on it.
+
+    The spans are told from the newest on.
+    """
     start, end = epoch(timeline["since"]), epoch(timeline["until"])
     found: dict[tuple[str, str], list[Bar]] = {gpu: [] for gpu in names}
     for span in timeline["spans"]:
@@ -51,7 +71,8 @@ def rows(timeline: dict[str, Any], names: dict[tuple[str, str], str]) -> list[Ro
             continue
         left = max(0.0, _along(epoch(span["started_at"]), start, end))
         right = _along(epoch(span["ended_at"]), start, end) if span["ended_at"] else float(WIDTH)
-        found[gpu].append(
+        _add(
+            found[gpu],
             Bar(
                 x=round(left, 1),
                 width=round(max(1.5, right - left), 1),
@@ -60,9 +81,26 @@ def rows(timeline: dict[str, Any], names: dict[tuple[str, str], str]) -> list[Ro
                 colour=sum(map(ord, span["job_id"] or "")) % COLOURS,
                 live=span["ended_at"] is None,
                 failed=span["exit_class"] not in (None, "completed", "cancelled"),
-            )
+            ),
         )
     return [Row(names[gpu], bars) for gpu, bars in found.items()]
+
+
+def _add(bars: list[Bar], bar: Bar) -> None:
+    """Older ones come behind newer ones. A thousand short jobs are no thousand bars that nobody could hit."""
+    last = bars[-1] if bars else None
+    if last is None or last.live or last.x + last.width - bar.x > NEAR:
+        bars.append(bar)
+        return
+    x = min(last.x, bar.x)
+    bars[-1] = last._replace(
+        x=x,
+        width=round(max(last.x + last.width, bar.x + bar.width) - x, 1),
+        job_id=None,
+        title=f"{last.title}, {bar.title}" if last.jobs < NAMED else last.title,
+        failed=last.failed or bar.failed,
+        jobs=last.jobs + 1,
+    )
 
 
 def hours(since: str, until: str) -> list[Mark]:

@@ -11,7 +11,7 @@ from gpuyard.api.web.regions import Asked, Context, region
 SHOWN_HOURS = 1.0
 
 
-@region("gpu_table", watch="queue gpus workers")
+@region("gpu_table", watch="queue gpus workers time")
 async def gpu_table(asked: Asked) -> Context:
     status = await asked.get("/api/system/status", include_allocation=True)
     history = await asked.get("/api/gpus/history", hours=SHOWN_HOURS)

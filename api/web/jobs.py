@@ -19,7 +19,7 @@ FILTERS = ("status", "all", "q")
 STATUSES = ("running", "pending", "blocked", "completed", "failed", "cancelled")
 
 
-@region("jobs")
+@region("jobs", watch="queue time")
 async def jobs(asked: Asked) -> Context:
     """Active jobs in dispatch order; with a status (or `all=1`) ended ones too. With `q` what that finds."""
     params = asked.params
@@ -62,7 +62,7 @@ class Links:
         return f"/jobs?{query}" if query else "/jobs"
 
 
-@region("job")
+@region("job", watch="queue time")
 async def job(asked: Asked) -> Context:
     found = await _job(asked)
     position = None
@@ -81,7 +81,7 @@ async def job(asked: Asked) -> Context:
     }
 
 
-@region("job_gpus", watch="queue gpus")
+@region("job_gpus", watch="queue gpus time")
 async def job_gpus(asked: Asked) -> Context:
     """Load and memory of its GPUs over the last attempt that had some."""
     found = await _job(asked)

@@ -34,7 +34,7 @@ async def numbers(asked: Asked) -> Context:
     return {"stats": await asked.get("/api/queue/stats"), "free": free, "gpus": total}
 
 
-@region("my_jobs")
+@region("my_jobs", watch="queue time")
 async def my_jobs(asked: Asked) -> Context:
     mine = await asked.get("/api/queue/me")
     entries = [*mine["running_jobs"], *mine["pending_jobs"]]
@@ -56,14 +56,14 @@ async def _wait(asked: Asked, job_id: str) -> Any:
         return None  # it has ended between the two questions
 
 
-@region("gpus", watch="queue gpus workers")
+@region("gpus", watch="queue gpus workers time")
 async def gpus(asked: Asked) -> Context:
     status, hosts = await _hosts(asked)
     free, total = _counts(hosts)
     return {"status": status, "hosts": hosts, "free": free, "total": total, "titles": await beside.titles(asked)}
 
 
-@region("timeline")
+@region("timeline", watch="queue time")
 async def timeline(asked: Asked) -> Context:
     """Six hours of every GPU: which job had it when."""
     found = await asked.get("/api/gpus/timeline", hours=KEPT_HOURS)
@@ -74,7 +74,7 @@ async def timeline(asked: Asked) -> Context:
     return {"rows": charts.rows(found, names), "marks": charts.hours(found["since"], found["until"])}
 
 
-@region("depth", watch="queue gpus")
+@region("depth", watch="queue time")
 async def depth(asked: Asked) -> Context:
     """How many jobs waited and ran over the last hours."""
     samples = (await asked.get("/api/queue/history"))["samples"]

@@ -1,6 +1,6 @@
 """Regions: the parts of a page that stay live. Each has a template and says what it asks the API.
 
-A page is drawn whole at first, its regions in place; then the browser asks for a region alone (`/ui/NAME`) whenever
+A page is drawn whole at first, its regions in place; then the browser follows them (`/ui/stream`): each comes anew when
 something has changed that it shows. One template draws both.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from gpuyard.actors.model.people import Viewer
+from gpuyard.api.changes import KINDS, TIME
 
 Context = dict[str, Any]
 Params = Mapping[str, str]
@@ -38,12 +39,12 @@ Loader = Callable[[Asked], Awaitable[Context]]
 
 
 class Region(NamedTuple):
-    """`template` lies in templates/regions. `watch` are the kinds of events after which it is asked for again:
-    "queue" (anything about jobs), "gpus", "workers", "people"; or "" for none."""
+    """`template` lies in templates/regions. `watch` are the kinds of changes after which it is drawn anew, as in
+    `api/changes.py`; "time" stands for what no event tells of."""
 
     template: str
     load: Loader
-    watch: str = "queue"
+    watch: frozenset[str]
 
 
 REGIONS: dict[str, Region] = {}
@@ -53,7 +54,9 @@ def region(name: str, watch: str = "queue") -> Callable[[Loader], Loader]:
     """Register a loader; its template has the same name."""
 
     def add(load: Loader) -> Loader:
-        REGIONS[name] = Region(f"regions/{name}.html", load, watch)
+        kinds = frozenset(watch.split())
+        assert kinds <= {*KINDS, TIME}, watch
+        REGIONS[name] = Region(f"regions/{name}.html", load, kinds)
         return load
 
     return add

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from gpuyard.api.web import assets, words
+from gpuyard.api.web.shared import Drawn
 
 HERE: Final = Path(__file__).parent
 # Nothing from elsewhere, nothing inline: a name that smuggles in a script finds no way to run it.
@@ -47,14 +48,10 @@ def environment() -> Environment:
     return made
 
 
-def framed(region: dict[str, Any], watch: str) -> Markup:
-    """One region in its place on a page, marked so that the browser can ask for it again."""
-    id = region["params"].get("id")
-    return Markup('<section class="region" data-region="{}" data-watch="{}"{}>{}</section>').format(
-        region["name"],
-        watch,
-        Markup(' data-id="{}"').format(id) if id is not None else "",
-        Markup(render(region["template"], region)),
+def framed(name: str, drawn: Drawn, id: str | None) -> Markup:
+    """One region in its place on a page, marked so that the browser can follow it; `id` is what it is about."""
+    return Markup('<section class="region" data-region="{}" data-tag="{}"{}>{}</section>').format(
+        name, drawn.tag, Markup(' data-id="{}"').format(id) if id is not None else "", Markup(drawn.html)
     )
 
 

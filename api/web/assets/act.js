@@ -1,6 +1,5 @@
 // Buttons that act: <button data-method data-address data-body data-confirm>. Each is one call of the API, with the
 // permissions of whoever is logged in; what it answered is said, and read aloud.
-import { refresh } from "./live.js";
 
 const said = document.getElementById("said");
 const dialog = document.getElementById("confirm");
@@ -88,7 +87,6 @@ async function connected(id, line) {
     if (worker && ["idle", "busy"].includes(worker.status)) {
       line.dataset.state = "done";
       line.textContent = `Connected: ${worker.gpu_count ?? 0} GPUs. It takes jobs now.`;
-      refresh();
       return;
     }
   }
@@ -117,7 +115,6 @@ async function act(button) {
     say(error.message, true);
   } finally {
     button.disabled = false;
-    refresh();
   }
 }
 
@@ -142,7 +139,6 @@ async function submit(form) {
   } catch (error) {
     say(error.message, true);
   }
-  refresh();
 }
 
 async function copy(button) {

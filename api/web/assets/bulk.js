@@ -1,7 +1,6 @@
 // Acting on many jobs at once: those ticked, or all that match the filter. One confirmation with the count, then one
 // call of the API each (a cancel is one call for all), and a summary of what was done and what was refused.
 import { call, confirmed, say } from "./act.js";
-import { refresh } from "./live.js";
 
 const AT_ONCE = 6;
 const PAGE = 200;
@@ -113,7 +112,6 @@ async function act(verb) {
     say(error.message, true);
   }
   draw();
-  refresh();
 }
 
 document.addEventListener("change", (event) => {

@@ -35,6 +35,24 @@ def test_a_bar_lies_where_its_job_ran() -> None:
     assert marks[-1].x == charts.WIDTH
 
 
+def test_short_jobs_that_lie_too_close_are_one_bar() -> None:
+    """From the newest on, as the API tells them: one that runs, ten of a second each, one an hour before."""
+    ends: list[tuple[str, str | None, str | None]] = [("05:59:30", None, None)]
+    ends += [(f"05:59:{second:02d}", f"05:59:{second + 1:02d}", "completed") for second in range(20, 10, -1)]
+    ends.append(("04:00:00", "05:00:00", "exit:1"))
+    spans = [
+        {"host": "local", "uuid": "a", "job_id": began, "title": "x", "started_at": f"2026-11-22T{began}Z",
+         "ended_at": ended and f"2026-11-22T{ended}Z", "exit_class": exit_class}
+        for began, ended, exit_class in ends
+    ]  # fmt: skip
+    [row] = charts.rows({**TIMELINE, "spans": spans}, {("local", "a"): "GPU 0"})
+    live, short, long = row.bars
+    assert (live.live, live.jobs, live.job_id) == (True, 1, "05:59:30")
+    assert (short.words, short.job_id, short.jobs, short.failed) == ("10 jobs: x, x, x, x, x, …", None, 10, False)
+    assert short.x <= charts.WIDTH * (6 * 3600 - 49) / (6 * 3600) + 0.1 and short.width <= charts.NEAR
+    assert (long.jobs, long.failed) == (1, True) and row.jobs == 12
+
+
 def test_an_area_needs_two_points_and_never_many() -> None:
     assert charts.area([(0.0, 1.0)], 0, 1, 5) == ("", "")
     path, edge = charts.area([(float(at), at % 7) for at in range(10_000)], 0, 9_999, 10)

@@ -55,6 +55,13 @@ def test_the_regions_that_are_new_come_in_one_answer(yard: Yard) -> None:
     assert yard.get("/ui?names=nonsense,jobs")["jobs"]["tag"] == changed["jobs"]["tag"]
 
 
+def test_whoever_has_changed_something_finds_it_in_every_region(yard: Yard) -> None:
+    """Also what no event of the core tells of, such as teams and secrets."""
+    assert "vision" not in yard.get("/ui?names=users")["users"]["html"]
+    yard.post("/api/teams", {"name": "vision"})
+    assert "vision" in yard.get("/ui?names=users")["users"]["html"]
+
+
 def test_nobody_gets_what_was_drawn_for_another(yard: Yard) -> None:
     yard.submit("sleep", "60", name="of ann", by="ann", num_processes=0)
     assert "of ann" in yard.get("/ui?names=jobs", by="ann")["jobs"]["html"]
