@@ -25,6 +25,7 @@ router = APIRouter(tags=["jobs"])
 Attempt = Annotated[int | None, Query(ge=1, le=1_000_000, description="Which attempt, from 1.")]
 Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last lines.")]
 Before = Annotated[int | None, Query(ge=0, le=2**53, description="Only what stands before this byte: 64 KiB at most.")]
+Offset = Annotated[int | None, Query(ge=0, le=2**53, description="Go on behind this byte, as with Last-Event-ID.")]
 
 STREAM = """retry: 1000
 
@@ -104,18 +105,20 @@ async def follow_log(
     job_id: JobId,
     attempt: Attempt = None,
     tail: Tail = None,
+    offset: Offset = None,
     last_event_id: Annotated[str, Header(max_length=64)] = "",
 ) -> Response:
     """Follow the log as server-sent events, all attempts one behind the other, from the start or the last `tail` lines.
 
-    Each event's id is the byte offset behind its line; `Last-Event-ID` goes on there. The end of the job is
-    `event: done` with its status.
+    Each event's id is the byte offset behind its line; `Last-Event-ID` goes on there, and where that is not sent
+    `offset`. The end of the job is `event: done` with its status.
     """
     record = await lookup.stored(core, viewer, job_id)
     if attempt is not None:
         _attempt(record, attempt)
     follower = logs.Follower(core, viewer, record, attempt)
-    return EventStream(streams, _frames(follower, _offset(last_event_id), tail))
+    after = _offset(last_event_id)
+    return EventStream(streams, _frames(follower, offset if after is None else after, tail))
 
 
 async def _frames(follower: logs.Follower, after: int | None, tail: int | None) -> AsyncGenerator[bytes, None]:

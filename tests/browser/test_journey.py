@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, live
 from tests.e2e.server import Server
@@ -93,6 +93,34 @@ def test_the_log_follows_pauses_and_is_searched(open_page: Open, server: Server)
     page.get_by_label("Search").fill("step 7")
     expect(page.locator("[data-log-found]")).to_contain_text("of")
     expect(page.locator(".line.here")).to_contain_text("step 7")
+
+
+def test_tabs_that_nobody_sees_leave_the_server_to_the_one_in_front(open_page: Open, server: Server) -> None:
+    """A browser opens six connections to a server at most, and a job's page follows two streams."""
+    job_id = server.submit(*COUNT, name="counter", num_processes=0)["job_id"]
+    first = open_page(f"/jobs/{job_id}")
+    for _ in range(6):
+        tab = first.context.new_page()
+        tab.goto(f"/jobs/{job_id}")
+        live(tab)
+        show(tab, hidden=True)
+    first.reload()
+    live(first)
+    log = first.locator(".log")
+    expect(log).to_contain_text("step 30")
+    show(first, hidden=True)
+    show(first, hidden=False)
+    live(first)
+    server.post(f"/api/jobs/{job_id}/cancel")
+    expect(first.locator("[data-region=job] .status-cancelled")).to_be_visible()
+    shown = log.locator(".line").all_inner_texts()
+    assert shown == [f"step {number}" for number in range(len(shown))], "each line once"
+
+
+def show(page: Page, hidden: bool) -> None:
+    """What the browser tells a page when its tab goes to the back, or comes to the front."""
+    page.evaluate("hidden => Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })", hidden)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def test_hostile_names_and_logs_run_nothing(open_page: Open, server: Server) -> None:

@@ -21,6 +21,8 @@ class Log {
     this.found = card.querySelector("[data-log-found]");
     this.waiting = [];
     this.start = null; // byte offset of the first line that is shown
+    this.end = null; // and behind the last that came
+    this.done = false;
     this.follows = true;
     this.top = 0; // where it was scrolled to, to tell up from down
     this.hit = -1;
@@ -32,6 +34,8 @@ class Log {
     card.querySelector("[data-log-next]").addEventListener("click", () => this.look(1));
     this.select.addEventListener("change", () => this.open(Number(this.select.value)));
     document.addEventListener("changed", () => this.attempts());
+    // A browser has few connections to one server: a tab that nobody sees gives its own back.
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.stream?.close() : this.listen()));
     new ResizeObserver(() => this.follow(this.follows)).observe(this.box);
     this.attempts();
   }
@@ -54,11 +58,24 @@ class Log {
     for (const line of [...this.box.querySelectorAll(".line")]) line.remove();
     this.attempt = attempt;
     this.start = null;
+    this.end = null;
+    this.done = false;
     this.earlier.hidden = true;
     this.empty.hidden = false;
-    this.stream = new EventSource(`/api/jobs/${this.job}/logs/stream?attempt=${attempt}&tail=${FIRST}`);
+    this.listen();
+  }
+
+  // From the last line that came, if one has.
+  listen() {
+    this.stream?.close();
+    if (this.done || document.hidden || !this.attempt) return;
+    const from = this.end === null ? `tail=${FIRST}` : `offset=${this.end}`;
+    this.stream = new EventSource(`/api/jobs/${this.job}/logs/stream?attempt=${this.attempt}&${from}`);
     this.stream.onmessage = (event) => this.add(event.data, Number(event.lastEventId));
-    this.stream.addEventListener("done", () => this.stream.close());
+    this.stream.addEventListener("done", () => {
+      this.done = true;
+      this.stream.close();
+    });
   }
 
   add(text, after) {
@@ -66,6 +83,7 @@ class Log {
       this.start = after - new TextEncoder().encode(text).length - 1;
       this.earlier.hidden = this.start <= 0;
     }
+    this.end = after;
     this.waiting.push([text, after]);
     this.frame ??= requestAnimationFrame(() => this.draw());
   }
