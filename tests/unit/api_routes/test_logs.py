@@ -89,6 +89,9 @@ def test_each_attempt_has_its_log_and_the_stream_has_them_all(yard: Yard) -> Non
     assert texts(stream(yard, job_id, "?attempt=1")) == ["try 1", "end 1"]
     for after, rest in (("6", ["end 1", "try 2", "end 2"]), ("11", ["try 2", "end 2"]), ("17", ["end 2"]), ("22", [])):
         assert texts(stream(yard, job_id, Last_Event_ID=after)) == rest
+        assert texts(stream(yard, job_id, f"?offset={after}")) == rest
+        assert texts(stream(yard, job_id, "?offset=0", Last_Event_ID=after)) == rest
+    assert texts(stream(yard, job_id, "?attempt=2&offset=6")) == ["end 2"]
     assert texts(stream(yard, job_id, Last_Event_ID="999999")) == []
     assert texts(stream(yard, job_id, "?tail=1")) == ["end 2"]
     assert texts(stream(yard, job_id, "?tail=0")) == []
