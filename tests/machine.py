@@ -18,13 +18,20 @@ def processes_of(folder: Path) -> list[int]:
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
             text = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
-        except (OSError, IndexError):
+        except OSError:
             continue
-        if state != "Z" and (needle + b"\0" in text or needle + b"/" in text):
+        if state_of(int(entry.name)) not in ("", "Z") and (needle + b"\0" in text or needle + b"/" in text):
             found.append(int(entry.name))
     return found
+
+
+def state_of(pid: int) -> str:
+    """What /proc says of a process: R, S, D, Z (ended, and not yet waited for), …; "" when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def end_all_of(folder: Path) -> None:

@@ -11,6 +11,7 @@ from tests.e2e.server import Server
 from tests.fire.report import Report
 from tests.fire.story import Broken, Story
 from tests.fire.strace import ACTIONS, Point, Strace
+from tests.machine import state_of
 from tests.support import eventually
 
 # Stories for which one data folder is used: then a fresh one, so that checks stay quick.
@@ -135,6 +136,8 @@ class Trial:
         """Start the server again when it has ended: by a kill, or because it gave up."""
         server = self._server
         assert server is not None and server.process is not None
+        if state_of(server.process.pid) == "Z":
+            strace.end()  # killed, but a thread of it may still be held
         code = server.process.poll()
         if code is None:
             return

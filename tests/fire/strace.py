@@ -18,6 +18,7 @@ from typing import Final
 CALLS: Final = {"write": "pwrite64,write", "sync": "fdatasync,fsync"}
 # A start does more: it opens, makes and renames files.
 BOOT_CALLS: Final = {**CALLS, "open": "openat,open", "name": "rename,renameat2,mkdir,mkdirat,unlink,unlinkat"}
+PATIENCE: Final = 10.0
 ACTIONS: Final = {"KILL": "signal=KILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 
 
@@ -66,7 +67,12 @@ class Strace:
         """Let go: from now on every call does what it should. Repeat: harmless."""
         if self._process.poll() is None:
             self._process.terminate()
-        self._process.communicate(timeout=30)
+        try:
+            self._process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            # It waits for one that its own KILL has ended already, and holds the other threads: its end lets them go.
+            self._process.kill()
+            self._process.communicate()
 
     @property
     def fired(self) -> int:
