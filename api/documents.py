@@ -65,10 +65,15 @@ def components() -> dict[str, Any]:
     return found
 
 
-def answer(operation: str, kind: type[msgspec.Struct], listed: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: what 200 holds and an example. `listed`: a list of it is possible too."""
+def answer(
+    operation: str, kind: type[msgspec.Struct], listed: bool = False, table: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: what 200 holds and an example. `listed`: a list of it is possible too; `table`: so is
+    a table for spreadsheets (CSV)."""
     schema: dict[str, Any] = {"$ref": PLACE.format(name=kind.__name__)}
     if listed:
         schema = {"oneOf": [schema, {"type": "array", "items": schema}]}
-    content = {"schema": schema, "example": EXAMPLES[operation]}
-    return {200: {"description": "done", "content": {"application/json": content}}}
+    content: dict[str, Any] = {"application/json": {"schema": schema, "example": EXAMPLES[operation]}}
+    if table:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    return {200: {"description": "done", "content": content}}

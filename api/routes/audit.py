@@ -30,7 +30,7 @@ SECONDS = 2.0
 Moment = Annotated[str | None, Query(max_length=64, description="ISO-8601 time or epoch seconds.")]
 
 
-@router.get("", operation_id="read_audit", responses=answer("read_audit", AuditList))
+@router.get("", operation_id="read_audit", responses=answer("read_audit", AuditList, table=True))
 async def read_audit(
     core: CoreDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,

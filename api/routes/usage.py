@@ -27,7 +27,7 @@ HOUR_MS = 3_600_000
 COLUMNS = UsageLine.__struct_fields__
 
 
-@router.get("", operation_id="get_usage", responses=answer("get_usage", UsageReport))
+@router.get("", operation_id="get_usage", responses=answer("get_usage", UsageReport, table=True))
 async def get_usage(
     core: CoreDep,
     viewer: ViewerDep,

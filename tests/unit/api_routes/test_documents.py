@@ -54,6 +54,20 @@ def test_every_json_route_has_an_example_and_a_schema(document: dict[str, Any]) 
         assert "$ref" in str(content["schema"]), (verb, path)
 
 
+def test_a_route_that_gives_tables_says_so(document: dict[str, Any]) -> None:
+    tables = [
+        path
+        for _, path, about in operations(document)
+        if "text/csv" in about["responses"].get("200", {}).get("content", {})
+    ]
+    asked = [
+        path
+        for _, path, about in operations(document)
+        if any("csv" in one["schema"].get("enum", ()) for one in about.get("parameters", ()))
+    ]
+    assert sorted(tables) == sorted(asked) == ["/api/audit", "/api/usage"]
+
+
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
 
