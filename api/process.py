@@ -18,7 +18,7 @@ import msgspec
 
 from gpuyard.actors.model import names
 from gpuyard.actors.model.errors import Unavailable
-from gpuyard.api.serve import ENVIRONMENT, READY, FrontendConfig
+from gpuyard.api.handover import ENVIRONMENT, READY, FrontendConfig
 
 BACKLOG = 1024
 START_SECONDS = 30.0

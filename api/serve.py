@@ -1,7 +1,7 @@
 """The Frontend's process, from its first line to its last.
 
-It inherits a listening socket and two pipes, reads its configuration from the environment (no secret is in it), and
-lives exactly as long as the supervisor wants it to: SIGTERM ends it in order, the supervisor's death at once.
+It inherits a listening socket and two pipes, reads its configuration (`handover.py`) from the environment, and lives
+exactly as long as the supervisor wants it to: SIGTERM ends it in order, the supervisor's death at once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import msgspec
-
 from gpuyard.actors.base import Context, has_ended, start
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import Ready
@@ -25,30 +23,10 @@ from gpuyard.actors.model.message import Shutdown
 from gpuyard.api import lifeline
 from gpuyard.api.core import Core
 from gpuyard.api.frontend import START_SECONDS, Frontend
+from gpuyard.api.handover import READY, FrontendConfig
 from gpuyard.api.server import SHUTDOWN_SECONDS
-from gpuyard.api.settings import Settings
 
-ENVIRONMENT = "GPUYARD_FRONTEND"
-READY = b"1"
 FILES = 65_536
-
-
-class FrontendConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor hands over. The `…_fd` are inherited: the listening socket, the pipe that ends with the
-    supervisor, and the pipe on which one byte says that requests are taken."""
-
-    sockets_dir: str
-    settings: Settings
-    listener_fd: int = -1
-    lifeline_fd: int = -1
-    ready_fd: int = -1
-    parent: int = 0
-    log_level: str = "info"
-
-
-def read_config() -> FrontendConfig:
-    """The configuration from the environment, where it then no longer is."""
-    return msgspec.json.decode(os.environ.pop(ENVIRONMENT), type=FrontendConfig)
 
 
 def serve(config: FrontendConfig, open_core: Callable[[Path], AbstractAsyncContextManager[Core]]) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
-from gpuyard import __version__
 from gpuyard.actors.blob_store import BlobStore
 from gpuyard.actors.cloud.settings import CloudSettings
 from gpuyard.actors.cloud_dispatcher import CloudDispatcher
@@ -26,24 +24,11 @@ from gpuyard.actors.scheduler import Scheduler
 from gpuyard.actors.secret_store import SecretStore
 from gpuyard.actors.supervisor import Child, Process, Supervisor
 from gpuyard.actors.webhooks import Webhooks
-from gpuyard.api.settings import Settings as ApiSettings
 from gpuyard.cli import fleet_wiring
 from gpuyard.cli.cloud_settings import price_table
-from gpuyard.cli.posture import Posture
+from gpuyard.cli.data_folder import DATABASE, SOCKETS
 from gpuyard.cli.settings import ServerSettings
 from gpuyard.transport.link import Link
-
-DATABASE = "jobs.db"
-SOCKETS = "sockets"
-FOLDERS = ("runs", "jobs", SOCKETS)
-
-
-def prepare(settings: ServerSettings) -> None:
-    """Make the data folder and its parts, for this user alone. Raises OSError."""
-    for folder in (settings.data_dir, *(settings.data_dir / name for name in FOLDERS)):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    settings.configs.mkdir(parents=True, exist_ok=True)
 
 
 def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor:
@@ -81,21 +66,3 @@ def supervisor(settings: ServerSettings, processes: list[Process]) -> Supervisor
     ]
     made.append(Supervisor(children, processes))
     return made[0]
-
-
-def api_settings(settings: ServerSettings, stance: Posture) -> ApiSettings:
-    """What the Frontend is told; no secret is in it."""
-    return ApiSettings(
-        data_dir=str(settings.data_dir),
-        configs_dir=str(settings.configs),
-        launch_command=settings.launch_command,
-        started_at=time.time(),
-        version=__version__,
-        allowed_hosts=stance.names,
-        network=stance.network,
-        ssl_cert=str(settings.ssl_cert or ""),
-        ssl_key=str(settings.ssl_key or ""),
-        behind_tls_proxy=settings.behind_tls_proxy,
-        trusted_proxies=settings.trusted_proxies,
-        time_zone=settings.time_zone,
-    )

@@ -74,7 +74,7 @@ def _tokens(data_dir: Path) -> int:
     import time
 
     from gpuyard.actors.store import doors
-    from gpuyard.cli.wiring import DATABASE
+    from gpuyard.cli.data_folder import DATABASE
 
     try:
         return len(doors.open_to(data_dir / DATABASE, time.time()))
@@ -85,33 +85,40 @@ def _tokens(data_dir: Path) -> int:
 def _serve(settings: Any, stance: Posture) -> int:
     import logging
 
-    from gpuyard.actors.model.errors import GpuyardError
-    from gpuyard.actors.supervisor import EXIT_SOFTWARE, GaveUp
-    from gpuyard.cli import descriptors, logs, wiring
-    from gpuyard.cli.frontend_process import frontend, listening_socket
+    from gpuyard.api.process import bind
+    from gpuyard.cli import data_folder, descriptors, logs
+    from gpuyard.cli.frontend_wiring import frontend
 
     log = logging.getLogger("gpuyard.server")
     try:
         descriptors.take_enough()
-        wiring.prepare(settings)
+        data_folder.prepare(settings)
         logs.set_up(settings.data_dir, settings.log_level)
     except descriptors.TooFew as error:
         raise Failure("the server was not started", str(error), exit_code=ExitCode.REFUSED) from None
     except OSError as error:
         raise _refused(error) from None
     try:
-        listener = listening_socket(settings.host, settings.port)
+        listener = bind(settings.host, settings.port)
     except OSError as error:
         raise Failure("the server was not started", str(error), exit_code=ExitCode.REFUSED) from None
+    page = frontend(listener, settings, stance)
+    page.spawn()  # it loads its program while we load ours
+    from gpuyard.actors.model.errors import GpuyardError
+    from gpuyard.actors.supervisor import EXIT_SOFTWARE, GaveUp
+    from gpuyard.cli import wiring
+
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     url = stance.url.format(port=listener.getsockname()[1])
     # Actors hand over in fractions of a millisecond: nobody may keep the interpreter for the usual five.
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        supervisor = wiring.supervisor(settings, [frontend(listener, settings, stance)])
+        supervisor = wiring.supervisor(settings, [page])
     except GpuyardError as error:
+        page.stop(0)
         raise Failure("the server was not started", error.detail, exit_code=ExitCode.USAGE) from None
     except OSError as error:
+        page.stop(0)
         raise _refused(error) from None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: supervisor.stop())

@@ -13,10 +13,10 @@ from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import GetLimits, LoadRegisters
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.people import People
+from gpuyard.api.handover import FrontendConfig
 from gpuyard.api.process import FrontendProcess, bind
-from gpuyard.api.serve import FrontendConfig
 from gpuyard.api.settings import Settings
-from gpuyard.cli.frontend_process import MODULE
+from gpuyard.cli.frontend_wiring import MODULE
 from gpuyard.transport.link import Link
 from tests.answering import cast
 

@@ -21,10 +21,10 @@ from gpuyard.actors.model.commit import EventRow
 from gpuyard.actors.model.errors import Unavailable, WrongState
 from gpuyard.actors.model.limits import Limits
 from gpuyard.actors.people import People
+from gpuyard.api.handover import FrontendConfig
 from gpuyard.api.process import FrontendProcess, PortUnavailable, bind
-from gpuyard.api.serve import FrontendConfig
 from gpuyard.api.settings import Settings
-from gpuyard.cli.frontend_process import MODULE
+from gpuyard.cli.frontend_wiring import MODULE
 from gpuyard.transport.link import Link
 from tests import leaks
 from tests.answering import Cast, cast, gate
@@ -287,9 +287,9 @@ def test_the_kernel_alone_is_enough(tmp_path: Path) -> None:
         "import subprocess, sys, time\n"
         "from pathlib import Path\n"
         "from gpuyard.api.process import FrontendProcess, bind\n"
-        "from gpuyard.api.serve import FrontendConfig\n"
+        "from gpuyard.api.handover import FrontendConfig\n"
         "from gpuyard.api.settings import Settings\n"
-        "from gpuyard.cli.frontend_process import MODULE\n"
+        "from gpuyard.cli.frontend_wiring import MODULE\n"
         "folder = Path(sys.argv[1])\n"
         "listener = bind('127.0.0.1', 0)\n"
         "config = FrontendConfig(sockets_dir=str(folder / 'sockets'), settings=Settings(data_dir=str(folder)))\n"

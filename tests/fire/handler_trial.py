@@ -19,7 +19,7 @@ from gpuyard.actors.model.job import JobSpec
 from gpuyard.actors.model.message import Ping
 from gpuyard.actors.model.views import GpuPage, JobAccepted, JobRecord
 from gpuyard.actors.supervisor import GaveUp, Patience, Supervisor
-from gpuyard.cli import wiring
+from gpuyard.cli import data_folder, wiring
 from gpuyard.cli.settings import ServerSettings
 from tests.fire import handlers
 from tests.fire.edge import Edge, edge
@@ -43,7 +43,7 @@ def settings(folder: Path) -> ServerSettings:
         simulate_gpus=str(GPUS),
         stop_grace_seconds=1.0,
     )
-    wiring.prepare(made)
+    data_folder.prepare(made)
     return made
 
 
@@ -103,7 +103,7 @@ class Life:
 
     @property
     def sockets(self) -> Path:
-        return self.settings.data_dir / wiring.SOCKETS
+        return self.settings.data_dir / data_folder.SOCKETS
 
     def wait(self, true: Callable[[], bool], message: str) -> None:
         """Until it is true, or the service has given up."""

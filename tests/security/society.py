@@ -18,7 +18,7 @@ from gpuyard.actors.model import names
 from gpuyard.actors.supervisor import Supervisor
 from gpuyard.api.frontend import Frontend
 from gpuyard.api.process import bind
-from gpuyard.cli import posture, wiring
+from gpuyard.cli import data_folder, frontend_wiring, posture, wiring
 from gpuyard.cli.settings import ServerSettings
 from gpuyard.transport.client import LinkClient
 from tests.answering import cast
@@ -119,17 +119,19 @@ def society(
     configs.mkdir()
     (configs / f"{CONFIG}.toml").write_text('command = ["true"]\nnum_processes = 0\n')
     settings = ServerSettings(data_dir=folder / "data", configs_dir=configs, simulate_gpus="4:A100:40")
-    wiring.prepare(settings)
+    data_folder.prepare(settings)
     supervisor = wiring.supervisor(settings, [])
     supervisor.boot()
     try:
         eventually(lambda: not supervisor.ready(), timeout=60)
         listener = bind("127.0.0.1", 0)
         port = listener.getsockname()[1]
-        api = wiring.api_settings(settings, posture.judge(settings, lambda: 0))
+        api = frontend_wiring.api_settings(settings, posture.judge(settings, lambda: 0))
         api = msgspec.structs.replace(api, rate_per_second=rate_per_second, rate_burst=rate_burst, network=network)
         with cast() as web:
-            web.start(Frontend, names.FRONTEND, listener, lambda: LinkClient(settings.data_dir / wiring.SOCKETS), api)
+            web.start(
+                Frontend, names.FRONTEND, listener, lambda: LinkClient(settings.data_dir / data_folder.SOCKETS), api
+            )
             made = Society(port, supervisor, folder)
             eventually(lambda: made.ask("GET", "/api/users/me").status == (401 if network else 200), timeout=30)
             if settled:

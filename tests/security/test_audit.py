@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gpuyard.cli.wiring import DATABASE
+from gpuyard.cli.data_folder import DATABASE
 from tests import leaks
 from tests.security.society import Society, society
 from tests.support import eventually

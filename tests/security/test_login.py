@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from gpuyard.api.identity import csrf_of
-from gpuyard.cli.wiring import DATABASE
+from gpuyard.cli.data_folder import DATABASE
 from tests import leaks
 from tests.security.society import Answer, Society, society
 

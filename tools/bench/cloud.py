@@ -35,7 +35,7 @@ def main() -> int:
     from gpuyard.actors.model.commands import GetStats, SetLimits, SubmitJob, SubmitJobs
     from gpuyard.actors.model.job import JobSpec, Target
     from gpuyard.actors.model.people import Level, Viewer
-    from gpuyard.cli import settings as cli_settings, wiring
+    from gpuyard.cli import data_folder, settings as cli_settings, wiring
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=5_000)
@@ -43,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gpuyard-bench-") as folder:
         provider = {"simulated": {"latency": [0.0, 2 * ANSWER], "late": False, "poll_seconds": 0.25}}
         settings = cli_settings.load({"data_dir": Path(folder) / "data", "simulate_gpus": "1", "providers": provider})
-        wiring.prepare(settings)
+        data_folder.prepare(settings)
         supervisor = wiring.supervisor(settings, [])
         supervisor.boot()
         threading.Thread(target=supervisor.run, daemon=True).start()

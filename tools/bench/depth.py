@@ -33,11 +33,11 @@ def serve(waiting: int, users: int) -> None:
     from gpuyard.actors.model.commands import CancelJobs, GetStats, SetLimits, SubmitJob, SubmitJobs
     from gpuyard.actors.model.job import JobSpec
     from gpuyard.actors.model.people import Level, Viewer
-    from gpuyard.cli import settings as cli_settings, wiring
+    from gpuyard.cli import data_folder, settings as cli_settings, wiring
 
     with tempfile.TemporaryDirectory(prefix="gpuyard-bench-") as folder:
         settings = cli_settings.load({"data_dir": Path(folder) / "data", "simulate_gpus": "8"})
-        wiring.prepare(settings)
+        data_folder.prepare(settings)
         supervisor = wiring.supervisor(settings, [])
         supervisor.boot()
         threading.Thread(target=supervisor.run, daemon=True).start()

@@ -31,17 +31,16 @@ BODY = json.dumps({"command": ["/bin/true"], "name": "bench"}).encode()
 
 def serve(folder: Path, module: str = "bench_frontend") -> None:
     """The child: a whole server whose Frontend is `module` and has more routes. It ends with its standard input."""
-    from gpuyard.api.process import FrontendProcess
-    from gpuyard.api.serve import FrontendConfig
-    from gpuyard.cli import posture, settings as cli_settings, wiring
-    from gpuyard.cli.frontend_process import listening_socket
+    from gpuyard.api.handover import FrontendConfig
+    from gpuyard.api.process import FrontendProcess, bind
+    from gpuyard.cli import data_folder, frontend_wiring, posture, settings as cli_settings, wiring
 
     settings = cli_settings.load({"data_dir": folder / "data", "simulate_gpus": "1"})
-    wiring.prepare(settings)
-    listener = listening_socket("127.0.0.1", 0)
+    data_folder.prepare(settings)
+    listener = bind("127.0.0.1", 0)
     config = FrontendConfig(
-        sockets_dir=str(settings.data_dir / wiring.SOCKETS),
-        settings=wiring.api_settings(settings, posture.judge(settings, lambda: 0)),
+        sockets_dir=str(settings.data_dir / data_folder.SOCKETS),
+        settings=frontend_wiring.api_settings(settings, posture.judge(settings, lambda: 0)),
         log_level="warning",
     )
     supervisor = wiring.supervisor(settings, [FrontendProcess(listener, module, config)])

@@ -30,10 +30,10 @@ def database(folder: Path) -> Path:
 
 
 def test_it_is_the_servers_database() -> None:
-    from gpuyard.cli import wiring
+    from gpuyard.cli import data_folder
     from gpuyard.cli.commands import db
 
-    assert db.DATABASE == wiring.DATABASE
+    assert db.DATABASE == data_folder.DATABASE
 
 
 def test_a_whole_database(gpuyard: Gpuyard, database: Path) -> None:
