@@ -90,12 +90,14 @@ class Log {
 
   draw() {
     this.frame = undefined;
-    const lines = this.waiting.splice(0);
+    const lines = this.waiting.splice(0).slice(-MOST);
+    const added = lines.map(([text, after]) => line(text, after));
     this.empty.hidden = true;
-    this.box.append(...lines.slice(-MOST).map(([text, after]) => line(text, after)));
+    this.box.append(...added);
     const extra = this.box.childElementCount - 2 - MOST;
     if (extra > 0 && this.follows) this.drop(extra);
     if (this.follows) this.box.scrollTop = this.box.scrollHeight;
+    this.searchToo(added);
   }
 
   drop(count) {
@@ -138,17 +140,33 @@ class Log {
     if (on && move) this.box.scrollTop = this.box.scrollHeight;
   }
 
-  look(step) {
+  mark(lines) {
     const wanted = this.search.value.toLowerCase();
-    const hits = [];
-    for (const element of this.box.querySelectorAll(".line")) {
-      const hit = wanted !== "" && element.textContent.toLowerCase().includes(wanted);
-      element.classList.toggle("hit", hit);
-      element.classList.remove("here");
-      if (hit) hits.push(element);
+    for (const element of lines) {
+      element.classList.toggle("hit", wanted !== "" && element.textContent.toLowerCase().includes(wanted));
     }
+    return [...this.box.querySelectorAll(".line.hit")];
+  }
+
+  tell(hits) {
+    const place = hits.length ? `${this.hit + 1} of ${hits.length}` : "not found";
+    this.found.textContent = this.search.value ? place : "";
+  }
+
+  // What came since somebody searched counts as well; the first that fits is shown.
+  searchToo(added) {
+    if (!this.search.value) return;
+    const hits = this.mark(added);
+    this.hit = hits.findIndex((hit) => hit.classList.contains("here"));
+    if (this.hit < 0 && hits.length) this.look(0);
+    else this.tell(hits);
+  }
+
+  look(step) {
+    const hits = this.mark(this.box.querySelectorAll(".line"));
+    for (const element of this.box.querySelectorAll(".here")) element.classList.remove("here");
     this.hit = hits.length ? (step ? (this.hit + step) % hits.length : hits.length - 1) : -1;
-    this.found.textContent = wanted ? (hits.length ? `${this.hit + 1} of ${hits.length}` : "not found") : "";
+    this.tell(hits);
     if (this.hit >= 0) {
       this.follow(false);
       hits[this.hit].classList.add("here");
