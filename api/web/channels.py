@@ -89,15 +89,24 @@ class Channel:
                 self._drawing = None
 
     async def frames(self, have: Tags) -> AsyncIterator[bytes]:
-        """What a page needs that has `have`, and then what comes."""
+        """What a page needs that has `have`, and then what comes.
+
+        It was drawn a moment ago, perhaps later than what the channel shows: so it is looked at by itself first.
+        """
         yield HELLO
-        seen = 0
+        seen = self._state.number
+        state = await self._now()
+        yield state.frame(have)
+        away, have = state.away, have if state.away else state.tags
         while True:
             while self._state.number == seen:
                 await self._moved.wait()
             state = self._state
-            yield state.news if have == state.before else state.frame(have)
-            seen, have = state.number, have if state.away else state.tags
+            if have == state.before:
+                yield state.news
+            elif away or state.away or have != state.tags:
+                yield state.frame(have)
+            seen, away, have = state.number, state.away, have if state.away else state.tags
 
     async def _follow(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -111,20 +120,22 @@ class Channel:
                         await self._stirred.wait()
                 await asyncio.sleep(max(0.0, began + APART - clock()))
 
-    async def _look(self) -> None:
-        """Draw, and tell the pages if that is another picture than the last."""
-        before = self._state
+    async def _now(self) -> State:
+        """As it is now; where that cannot be drawn, as it was."""
         try:
             drawn = await asyncio.gather(*(self._draw(name) for name in self._names))
         except Refused:
-            state = before._replace(away=True)
+            return self._state._replace(away=True)
         except Exception:
-            if not before.away:
+            if not self._state.away:
                 log.exception("the regions %s could not be drawn", ", ".join(self._names))
-            state = before._replace(away=True)
-        else:
-            shown = dict(zip(self._names, drawn, strict=True))
-            state = State(before.number, shown, {name: one.tag for name, one in shown.items()})
+            return self._state._replace(away=True)
+        shown = dict(zip(self._names, drawn, strict=True))
+        return State(drawn=shown, tags={name: one.tag for name, one in shown.items()})
+
+    async def _look(self) -> None:
+        """Draw, and tell the pages if that is another picture than the last."""
+        state, before = await self._now(), self._state
         if before.number and (state.away, state.tags) == (before.away, before.tags):
             return
         self._state = state._replace(number=before.number + 1, before=before.tags, news=state.frame(before.tags))

@@ -12,27 +12,31 @@ import pytest
 from gpuyard.api.changes import PEOPLE, QUEUE, Changes
 from gpuyard.api.web.channels import Channels, read_tags
 from gpuyard.api.web.inside import Refused
-from gpuyard.api.web.shared import Drawn, tag_of
+from gpuyard.api.web.shared import Drawn, Shared, tag_of
 
 # Both change with the queue; what happens here does so by events alone.
 NAMES = ("numbers", "failures")
 
 
 class Bench:
-    """`shows` is what the regions say; `wrong` is raised instead."""
+    """`shows` is what the regions say, drawn once for all as on a server; `wrong` is raised instead."""
 
     def __init__(self) -> None:
         self.changes = Changes()
         self.channels = Channels(self.changes)
+        self.shared = Shared(self.changes)
         self.shows = dict.fromkeys(NAMES, "old")
         self.drawings = 0
         self.wrong: Exception | None = None
 
     async def draw(self, name: str) -> Drawn:
-        self.drawings += 1
-        if self.wrong is not None:
-            raise self.wrong
-        return Drawn(self.shows[name], tag_of(self.shows[name]), 0, 0.0)
+        async def anew() -> str:
+            self.drawings += 1
+            if self.wrong is not None:
+                raise self.wrong
+            return self.shows[name]
+
+        return await self.shared.get(name, frozenset({QUEUE}), anew)
 
     def change(self, **shows: str) -> None:
         self.shows |= shows
@@ -135,6 +139,23 @@ def test_when_the_core_is_back_pages_hear_of_it_although_nothing_has_changed() -
         assert read(await anext(page))[0] == "away"
         bench.wrong = None
         assert read(await anext(page)) == ("regions", f"numbers:{tag_of('old')},failures:{tag_of('old')}", {})
+
+    told(story)
+
+
+def test_a_page_newer_than_its_channel_is_not_taken_back() -> None:
+    """It was drawn after a change that the channel has not looked at yet."""
+
+    async def story(bench: Bench) -> None:
+        stays = bench.page()
+        await opened(stays)
+        bench.change(numbers="new")
+        drawn = {name: tag_of(shows) for name, shows in bench.shows.items()}
+        late = bench.page(",".join(f"{name}:{tag}" for name, tag in drawn.items()))
+        assert (await opened(late))[2] == {}
+        assert read(await anext(stays))[2]["numbers"]["html"] == "new"
+        bench.change(failures="newer")
+        assert list(read(await anext(late))[2]) == ["failures"], "nothing came between"
 
     told(story)
 
