@@ -33,7 +33,7 @@ def main() -> None:
         process = FrontendProcess(listener, MODULE, config)
         process.start()
         print(listener.getsockname()[1], process.pid, flush=True)
-        time.sleep(300)
+        time.sleep(300)  # until the test kills it; not longer, should the test be killed first
 
 
 if __name__ == "__main__":
