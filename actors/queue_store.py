@@ -1,8 +1,10 @@
 """QueueStore: remembers, alone (DESIGN 3). It makes the Scheduler's commits durable, in order and in groups.
 
 All commits that wait in the inbox share one transaction: the first one asks for a `Flush`, which stands behind those
-that are there already. A commit that fails voids its generation: everything later of it is refused, until the
-Scheduler asks for a snapshot under a new one.
+that are there already. Effects leave when it is on the disk; only a start on this host that nobody waits for leaves
+when it is written, while the disk syncs: what a power loss takes from the log then, it takes from the run as well.
+A commit that fails voids its generation: everything later of it is refused, until the Scheduler asks for a snapshot
+under a new one.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from gpuyard.actors.model.commands import (
     LoadSnapshot,
     Ready,
     Record,
+    WantRun,
 )
 from gpuyard.actors.model.commit import Snapshot
 from gpuyard.actors.model.errors import Busy, DatabaseRefused, StoreFailed
@@ -39,6 +43,8 @@ log = logging.getLogger("gpuyard.store")
 # Rows past which a group is written though more commits wait: bounds how long the first of them waits.
 GROUP_ROWS = 2_000
 TIMES_KEPT = 256
+# To whom, and what.
+Effect = tuple[str, Message]
 # The pause before a rebuild doubles with each failure in a row: a full disk must not become a busy loop.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 # How long a restarted store waits for the one before it, which may still be closing.
@@ -214,13 +220,18 @@ class QueueStore(Actor):
             return
         self._group, self._group_rows, self._first = [], 0, None
         began = time.perf_counter()
-        outcome = groups.write(self.database, group)
+        starts = _starts_ahead(group)
+        outcome = groups.write(self.database, group, durable=not starts)
+        if starts and outcome.error is None:
+            self._send(starts)
+            outcome = groups.sync(self.database, outcome)
+        else:
+            starts = []
         self._times.append(time.perf_counter() - began)
         if outcome.done:
             self._failures = 0
-            for commit in group[: outcome.done]:
-                for to, message in commit.effects:
-                    self.context.ref(to).tell(message)
+            effects = [effect for commit in group[: outcome.done] for effect in commit.effects]
+            self._send(effect for effect in effects if not (starts and _is_local_start(effect)))
             last = group[outcome.done - 1]
             self._tell(Committed(generation=last.generation, number=last.number, results=outcome.results))
         if outcome.error is not None:
@@ -271,5 +282,22 @@ class QueueStore(Actor):
     def _refuse(self, number: int, generation: int, error: str, *, disk: bool = False, detail: str = "") -> None:
         self._tell(CommitFailed(generation=generation, number=number, error=error, disk=disk, detail=detail))
 
+    def _send(self, effects: Iterable[Effect]) -> None:
+        for to, message in effects:
+            self.context.ref(to).tell(message)
+
     def _tell(self, event: Message) -> None:
         self.context.ref(names.SCHEDULER).tell(event)
+
+
+def _starts_ahead(group: list[Commit]) -> list[Effect]:
+    """The starts that leave when the group is written; none where somebody waits for an answer, since a sync that
+    fails could not take back what was written."""
+    if any(commit.awaited for commit in group):
+        return []
+    return [effect for commit in group for effect in commit.effects if _is_local_start(effect)]
+
+
+def _is_local_start(effect: Effect) -> bool:
+    to, message = effect
+    return to == names.KEEPER and isinstance(message, WantRun)

@@ -334,6 +334,10 @@ class Scheduler(Actor):
             self._commit(out, Effect(0, [], reply, answer, finish, []))
         else:
             self._effects.add_behind_all(Effect(self._number, out.tells, reply, answer, None, []))
+            self._settle()
+
+    def _settle(self) -> None:
+        """What a decision leaves to do, kept out of the way of the commit that follows from it."""
         if self._yard is not None:
             idle.note(self._yard, self._now())
         self._set_timer()
@@ -347,7 +351,13 @@ class Scheduler(Actor):
         events = [row for row in rows if isinstance(row, EventRow)]
         self._effects.add(effect._replace(number=self._number, events=events))
         told = starts_first(out.tells)
-        commit = c.Commit(generation=self._generation, number=self._number, rows=tuple(rows), effects=told)
+        commit = c.Commit(
+            generation=self._generation,
+            number=self._number,
+            rows=tuple(rows),
+            effects=told,
+            awaited=effect.reply is not None,
+        )
         self.context.ref(names.STORE).tell(commit)
 
     def _flush(self) -> None:
@@ -360,6 +370,7 @@ class Scheduler(Actor):
         self._trouble = ""
         self._refusals = 0
         self._effects.committed(event.number, event.results)
+        self._settle()
 
     def _on_commit_failed(self, event: e.CommitFailed) -> None:
         if event.generation != self._generation:

@@ -136,8 +136,8 @@ class Bench:
             -1
         ].snapshot
 
-    def commit(self, generation: int, number: int, *rows: Row) -> None:
-        self.store.tell(Commit(generation=generation, number=number, rows=rows))
+    def commit(self, generation: int, number: int, *rows: Row, **more: Any) -> None:
+        self.store.tell(Commit(generation=generation, number=number, rows=rows, **more))
 
     def durable(self, generation: int, number: int) -> None:
         """Wait until commit `number` is acknowledged."""

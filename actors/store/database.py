@@ -1,6 +1,7 @@
 """The open database of the one supervisor: how it is opened, whose it is, and the transaction that guards each write.
 
-WAL with `synchronous=FULL`: measured, NORMAL lost acknowledged rows in each simulated power loss, FULL in none.
+WAL with `synchronous=FULL`: measured, NORMAL lost acknowledged rows in each simulated power loss, FULL in none. A
+transaction that is to be seen by other processes before it is on the disk takes NORMAL, and is synced by hand.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from gpuyard.actors.store.faults import (
     explain,
     is_damage,
     refused,
+    sync_failed,
 )
 from gpuyard.actors.store.lock import Seen, SupervisorLock
 from gpuyard.actors.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 from gpuyard.actors.store.soundness import is_new, refuse_unsound, run_fences
+from gpuyard.actors.store.wal import wal_path
 
 log = logging.getLogger("gpuyard.store")
 
@@ -65,6 +68,8 @@ class Database:
         self._peewee = _connect(path)
         self.connection = _raw(self._peewee)
         self._file = _file_of(path)
+        self._durable = True
+        self._log: int | None = None
         self.db_id = ""
         self.db_epoch = 0
         self._supervisor = 0
@@ -107,14 +112,18 @@ class Database:
         return database
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """One durable transaction; nothing of it stays when the block raises.
 
+        With `durable` False it outlives this process, and a power loss only after `sync`.
         Raises GuardFailed when another supervisor has opened the database since, DiskFailed when it cannot be
         written (also when the file was replaced or deleted: SQLite would go on writing into nowhere).
         """
         try:
             self._check_place()
+            if durable is not self._durable:
+                self.connection.execute(f"PRAGMA synchronous = {'full' if durable else 'normal'}")
+                self._durable = durable
             self.connection.execute("BEGIN IMMEDIATE")
             if identity.get(self.connection, identity.SUPERVISOR) != self._supervisor:
                 raise GuardFailed(f"another supervisor has opened {self.path}")
@@ -126,6 +135,15 @@ class Database:
         except BaseException:
             self._rollback()
             raise
+
+    def sync(self) -> None:
+        """Make durable what was written. Raises DiskFailed: then it is there, and nobody knows for how long."""
+        try:
+            if self._log is None:
+                self._log = os.open(wal_path(self.path), os.O_RDONLY | os.O_CLOEXEC)
+            os.fdatasync(self._log)
+        except OSError as error:
+            raise sync_failed(error, self.path) from error
 
     def try_to_write(self) -> None:
         """Write as much as some commits would, durably, and take it away again. Raises GuardFailed, DiskFailed."""
@@ -155,11 +173,12 @@ class Database:
     def reconnect(self) -> None:
         """Take a new connection after a fault of the disk. Raises DiskFailed while that does not work."""
         with suppress(sqlite3.Error, PeeweeException):
-            self._peewee.close()
+            self._disconnect()
         try:
             self._check_place()
             self._peewee = _connect(self.path)
             self.connection = _raw(self._peewee)
+            self._durable = True
             # What a failed write left behind in the log must not look like damage later.
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except (sqlite3.Error, PeeweeException) as error:
@@ -171,9 +190,16 @@ class Database:
         try:
             with suppress(sqlite3.Error):
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._peewee.close()
+            self._disconnect()
         finally:
             self._lock.release()
+
+    def _disconnect(self) -> None:
+        """The log may go with its last connection, and another one come."""
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+        self._peewee.close()
 
     def _claim(self) -> None:
         """Make the database ours: a new supervisor epoch, and a new database epoch where an older state came back."""

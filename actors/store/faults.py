@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,14 @@ def explain(error: BaseException, path: Path | str) -> str:
 def disk_failed(error: BaseException, path: Path) -> DiskFailed:
     waits = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED"))
     return DiskFailed(explain(error, path), broken=not waits, detail=explain(error, "the database"))
+
+
+def sync_failed(error: OSError, path: Path) -> DiskFailed:
+    """What was written could not be made durable."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    sentence = _SENTENCES["SQLITE_FULL" if full else "SQLITE_IOERR"]
+    said = {place: sentence.format(path=place, name=error.strerror) for place in (path, "the database")}
+    return DiskFailed(said[path], detail=said["the database"])
 
 
 def is_damage(error: BaseException) -> bool:

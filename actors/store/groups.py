@@ -28,10 +28,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     broken: bool = False
 
 
-def write(database: Database, commits: Sequence[Commit]) -> Outcome:
-    """Make `commits` durable, in order, as far as their guards hold."""
+def write(database: Database, commits: Sequence[Commit], *, durable: bool = True) -> Outcome:
+    """Make `commits` durable, in order, as far as their guards hold.
+
+    `durable` False leaves the sync of a group without an error to `sync`.
+    """
     try:
-        results, failed, error = _attempt(database, commits)
+        results, failed, error = _attempt(database, commits, durable=durable)
         if error is None:
             return Outcome(done=len(commits), results=results)
         if failed:
@@ -42,20 +45,35 @@ def write(database: Database, commits: Sequence[Commit]) -> Outcome:
     except GuardFailed as fault:
         return Outcome(done=0, results={}, error=str(fault))
     except DiskFailed as fault:
-        return Outcome(done=0, results={}, error=str(fault), disk=True, detail=fault.detail, broken=fault.broken)
+        return _nothing(fault)
+
+
+def sync(database: Database, written: Outcome) -> Outcome:
+    """Make durable what `write` left: the same outcome, or that nothing of it is to be relied on."""
+    try:
+        database.sync()
+    except DiskFailed as fault:
+        return _nothing(fault)
+    return written
+
+
+def _nothing(fault: DiskFailed) -> Outcome:
+    return Outcome(done=0, results={}, error=str(fault), disk=True, detail=fault.detail, broken=fault.broken)
 
 
 class _TakeBack(Exception):
     """Leaves a transaction without a trace."""
 
 
-def _attempt(database: Database, commits: Sequence[Commit]) -> tuple[dict[int, tuple[Deleted, ...]], int, str | None]:
+def _attempt(
+    database: Database, commits: Sequence[Commit], *, durable: bool = True
+) -> tuple[dict[int, tuple[Deleted, ...]], int, str | None]:
     """All commits in one transaction: what they found. Or nothing: which one failed (its index), and why."""
     results = {}
     done = 0
     error = None
     try:
-        with database.transaction() as connection:
+        with database.transaction(durable=durable) as connection:
             for commit in commits:
                 try:
                     found = writes.apply(connection, commit.rows)

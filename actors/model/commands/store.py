@@ -25,12 +25,15 @@ class Commit(Message, frozen=True, kw_only=True):
 
     `effects` are the messages that must not leave before the rows are durable: (actor, message), starts first. The
     store sends them itself, which spares a start the way back through the Scheduler. They stay in the process.
+    `awaited`: somebody waits for an answer. Of a commit that nobody waits for, starts on this host leave once it is
+    written, a sync earlier than all else: then our death takes it back no more, and a power loss ends the run too.
     """
 
     generation: int
     number: int
     rows: tuple[Row, ...]
     effects: tuple[tuple[str, Message], ...] = ()
+    awaited: bool = True
 
 
 class GetCommitTimes(Message, frozen=True, kw_only=True):

@@ -77,8 +77,8 @@ def test_a_submit_in_the_midst_of_it_is_written_before_its_end(core: Core, monke
     asked: list[Reply] = []
     real = groups.write
 
-    def write(database: Database, commits: Sequence[Commit]) -> Outcome:
-        outcome = real(database, commits)
+    def write(database: Database, commits: Sequence[Commit], *, durable: bool = True) -> Outcome:
+        outcome = real(database, commits, durable=durable)
         for commit in commits:
             written.extend("step" for row in commit.rows if isinstance(row, DeleteFinished))
             written.extend("submit" for row in commit.rows if isinstance(row, InsertJob))
@@ -113,11 +113,11 @@ def test_a_disk_that_fails_in_the_midst_of_it_is_said_and_the_next_one_deletes_w
 ) -> None:
     real, steps = groups.write, []
 
-    def write(database: Database, commits: Sequence[Commit]) -> Outcome:
+    def write(database: Database, commits: Sequence[Commit], *, durable: bool = True) -> Outcome:
         steps.extend(commits)
         if len(steps) == 3:
             return Outcome(done=0, results={}, error="the disk is full", disk=True, detail="the disk is full")
-        return real(database, commits)
+        return real(database, commits, durable=durable)
 
     monkeypatch.setattr(groups, "write", write)
     assert isinstance(core.scheduler.ask(CleanUp(days=30)).exception(30), StoreFailed)
