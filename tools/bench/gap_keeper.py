@@ -2,7 +2,7 @@
 
 Real ProcessKeeper, zygote and keepers; in place of the Scheduler an actor that wants the next run the moment an end
 is told (no store, no policy). The gap goes from the end stamp of run i to the start stamp of run i+1. Reference, in
-the same rounds: a loop of `posix_spawn` and wait in this process. Run: python tools/bench/gap_keeper.py
+the same rounds: a turn of a bare loop of `posix_spawn` and wait. Run: python tools/bench/gap_keeper.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from harness import spawned
+from harness import turns
 
 from gpuyard.actors.base import Actor, Context, Directory, Reply, start
 from gpuyard.actors.keeper.settings import KeeperSettings
@@ -79,13 +79,13 @@ def main() -> None:
     ratios, all_bare, all_kept = [], [], []
     with tempfile.TemporaryDirectory(prefix="gpuyard-bench-") as folder:
         for number in range(ROUNDS):
-            reference = spawned(PROGRAM, RUNS)
+            reference = turns(RUNS)
             fences = list(range(1 + number * RUNS, 1 + (number + 1) * RUNS))
             measured = kept(Path(folder), fences)
             ratios.append(statistics.median(measured) / statistics.median(reference))
             all_bare += reference
             all_kept += measured
-    print(f"bare posix_spawn  {statistics.median(all_bare) * 1e3:.3f} ms")
+    print(f"a bare turn       {statistics.median(all_bare) * 1e3:.3f} ms")
     print(f"with keepers      {statistics.median(all_kept) * 1e3:.3f} ms")
     print(f"ratio             {statistics.median(ratios):.2f}x (median of {ROUNDS} rounds of {RUNS} runs)")
 

@@ -149,8 +149,18 @@ def stamps(data: Path, fences: Sequence[int]) -> list[tuple[float, float]]:
     return found
 
 
+def turns(runs: int) -> list[float]:
+    """A bare loop of `posix_spawn` and wait for a program that does nothing: seconds of each turn."""
+    found = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        os.waitpid(os.posix_spawn("/bin/true", ("/bin/true",), os.environ), 0)
+        found.append(time.perf_counter() - began)
+    return found
+
+
 def spawned(program: Sequence[str], runs: int) -> list[float]:
-    """The reference: gaps of a bare `posix_spawn` and wait loop, in seconds."""
+    """The calls of `posix_spawn` in such a loop over `program`: seconds from an end to the next start."""
     gaps, ended = [], 0.0
     for _ in range(runs):
         pid = os.posix_spawn(program[0], program, os.environ)

@@ -2,7 +2,7 @@
 
 One process that starts and waits for programs, as a keeper; three threads that hand over, as ProcessKeeper, Scheduler
 and QueueStore; between an end and the next start one commit of six rows by SQLite: on the disk (`synchronous=FULL`),
-and without waiting for the disk (OFF). Reference: a loop of `posix_spawn` and wait, in turns.
+and without waiting for the disk (OFF). Reference: a turn of a bare loop of `posix_spawn` and wait, in rounds.
 Read tools/bench/gap.py beside it. Run: python tools/bench/what_must_a_gap_cost.py
 """
 
@@ -20,7 +20,7 @@ from itertools import pairwise
 from time import sleep, time
 from typing import Any
 
-from harness import Ratio, median, report, spawned
+from harness import Ratio, median, report, turns
 
 PROGRAM = ("/bin/sleep", "0.03")
 ROUNDS = 4
@@ -139,7 +139,7 @@ def main() -> int:
     figures: dict[str, list[float]] = {"FULL": [], "OFF": []}
     ratios: dict[str, list[float]] = {"FULL": [], "OFF": []}
     for _ in range(ROUNDS):
-        loop = median(spawned(PROGRAM, RUNS))
+        loop = median(turns(RUNS))
         for synchronous in figures:
             gap = median(handed_over(synchronous))
             figures[synchronous].append(gap)

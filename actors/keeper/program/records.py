@@ -30,10 +30,13 @@ SUPERVISOR_SOCKET = "keeper.sock"
 
 Record = dict[str, Any]
 
+# Made once: an end is encoded between two jobs.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def encode(kind: str, record: Record) -> bytes:
     """ASCII throughout: strings from the system may hold bytes that are no text (as lone surrogates)."""
-    return json.dumps({"version": VERSION, "kind": kind, **record}, separators=(",", ":")).encode("ascii")
+    return _encode({"version": VERSION, "kind": kind, **record}).encode("ascii")
 
 
 def write(dir_fd: int, name: str, data: bytes, sync: bool = False) -> None:
