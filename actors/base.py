@@ -113,16 +113,24 @@ class LocalRef:
                 raise Unavailable(f"{self.name} is not running: try again shortly")
             ref.tell(Request(message, reply))
         except pykka.ActorDeadError:
-            _fail(reply, Unavailable(f"{self.name} is restarting: try again shortly"))
+            decline(reply, Unavailable(f"{self.name} is restarting: try again shortly"))
         except GpuyardError as error:
-            reply.set_exception(error)
+            decline(reply, error)
         return reply
 
 
-def _fail(reply: Reply, error: GpuyardError) -> None:
-    """Unless it was answered already, perhaps by another thread this moment."""
-    with suppress(InvalidStateError):
-        reply.set_exception(error)
+def reply_with(reply: Reply | None, value: Any) -> None:
+    """Unless nobody waits, or it was answered already, perhaps by another thread this moment."""
+    if reply is not None:
+        with suppress(InvalidStateError):
+            reply.set_result(value)
+
+
+def decline(reply: Reply | None, error: BaseException) -> None:
+    """Answer with an error, as `reply_with` does."""
+    if reply is not None:
+        with suppress(InvalidStateError):
+            reply.set_exception(error)
 
 
 class _Later:
@@ -231,7 +239,7 @@ class Actor(pykka.ThreadingActor):
         if reply is None:
             log.warning("%s refused %s: %s", self.name, type(message).__name__, error)
         else:
-            _fail(reply, error)
+            decline(reply, error)
 
     def on_stop(self) -> None:
         self._let_go()
@@ -259,7 +267,7 @@ class Actor(pykka.ThreadingActor):
         while not self.inbox.empty():
             message = self.inbox.get().message
             if isinstance(message, Request):
-                _fail(message.reply, Unavailable(f"{self.name} is stopping: try again shortly"))
+                decline(message.reply, Unavailable(f"{self.name} is stopping: try again shortly"))
 
 
 def start(actor_class: type[Actor], context: Context, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pykka
 
-from gpuyard.actors.base import LATER, Actor, Context, Ref, Reply
+from gpuyard.actors.base import LATER, Actor, Context, Ref, Reply, decline, reply_with
 from gpuyard.actors.blobs.files import Arriving, BlobFiles
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import FetchBlob, GetManifest, KeepBlobs, ListBlobs, ReadChunk, Ready, StoreFile
@@ -249,13 +249,12 @@ def _guarded(job: Callable[[], Any]) -> Any:
 
 
 def _copy(done: Reply, reply: Reply) -> None:
-    with suppress(InvalidStateError):
-        if done.cancelled():
-            reply.set_exception(Unavailable("the blobs are stopping: try again shortly"))
-        elif (error := done.exception()) is not None:
-            reply.set_exception(error)
-        else:
-            reply.set_result(done.result())
+    if done.cancelled():
+        decline(reply, Unavailable("the blobs are stopping: try again shortly"))
+    elif (error := done.exception()) is not None:
+        decline(reply, error)
+    else:
+        reply_with(reply, done.result())
 
 
 def _log_failure(done: Reply) -> None:
@@ -265,11 +264,10 @@ def _log_failure(done: Reply) -> None:
 
 def _answer(fetch: Fetch, answer: BlobFetched | BaseException) -> None:
     for reply in fetch.waiters:
-        with suppress(InvalidStateError):
-            if isinstance(answer, BaseException):
-                reply.set_exception(answer)
-            else:
-                reply.set_result(answer)
+        if isinstance(answer, BaseException):
+            decline(reply, answer)
+        else:
+            reply_with(reply, answer)
 
 
 def _tell(ref: pykka.ActorRef[Any], message: Message) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pykka import ActorDeadError
 
-from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.base import LATER, Actor, Context, Reply, decline, reply_with
 from gpuyard.actors.cloud import registry
 from gpuyard.actors.cloud.desk import Desk
 from gpuyard.actors.cloud.messages import CallEnded, Due, Heard, Loaded, Recorded, Reload, Tested, Uploading
@@ -317,9 +317,7 @@ def _rows_of(done: Reply) -> list[dict[str, Any]] | None:
 
 
 def _answer(reply: Reply | None, value: Any) -> None:
-    if reply is None or reply.done():
-        return
     if isinstance(value, BaseException):
-        reply.set_exception(value)
+        decline(reply, value)
     else:
-        reply.set_result(value)
+        reply_with(reply, value)

@@ -7,12 +7,10 @@ asks: the window is one piece for each who follows.
 from __future__ import annotations
 
 import os
-from concurrent.futures import InvalidStateError
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.base import LATER, Actor, Context, Reply, decline, reply_with
 from gpuyard.actors.model import names
 from gpuyard.actors.model.attempt import LOCAL_HOST, is_worker
 from gpuyard.actors.model.commands import CallPeer, ReadLog, Ready
@@ -57,15 +55,13 @@ class LogReader(Actor):
 
 def _hand_on(done: Reply, reply: Reply, host: str) -> None:
     error = done.exception()
-    with suppress(InvalidStateError):
-        if error is None:
-            reply.set_result(done.result())
-        elif isinstance(error, Unavailable) and not isinstance(error, TimedOut):
-            reply.set_exception(
-                Unavailable(f"this log lies on worker {host}, which is not connected: try again when it is back")
-            )
-        else:
-            reply.set_exception(error)
+    if error is None:
+        reply_with(reply, done.result())
+    elif isinstance(error, Unavailable) and not isinstance(error, TimedOut):
+        away = f"this log lies on worker {host}, which is not connected: try again when it is back"
+        decline(reply, Unavailable(away))
+    else:
+        decline(reply, error)
 
 
 def read_log(path: Path, offset: int | None, limit: int) -> LogChunk:

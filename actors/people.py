@@ -11,14 +11,14 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import pykka
 
 from gpuyard.actors import passwords
-from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.base import LATER, Actor, Context, Reply, decline, reply_with
 from gpuyard.actors.model import (
     accounts_teams as teams,
     accounts_tokens as tokens,
@@ -102,19 +102,6 @@ class Writing(NamedTuple):
     reply: Reply | None
 
 
-def _answer(reply: Reply | None, value: Any) -> None:
-    """Unless nobody waits any more."""
-    if reply is not None:
-        with suppress(InvalidStateError):
-            reply.set_result(value)
-
-
-def _decline(reply: Reply | None, error: BaseException) -> None:
-    if reply is not None:
-        with suppress(InvalidStateError):
-            reply.set_exception(error)
-
-
 class People(Actor):
     """`new_secret` makes tokens; tests give their own."""
 
@@ -141,7 +128,7 @@ class People(Actor):
         gone = Unavailable(f"{self.name} is stopping: try again shortly")
         waiting = [reply for _, reply in self._queue] + [self._writing.reply if self._writing else None]
         for reply in [*waiting, *self._watchers.values()]:
-            _decline(reply, gone)
+            decline(reply, gone)
         self._slowly.close()
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
@@ -191,13 +178,13 @@ class People(Actor):
             try:
                 change = self._decide(self._known(), message)
             except GpuyardError as error:
-                _decline(reply, error)
+                decline(reply, error)
                 continue
             if change.rows:
                 stored = self._ask_store(c.Record(rows=change.rows, cause=message.cause))
                 self._writing = Writing(change, stored, reply)
             else:
-                _answer(reply, change.answer)
+                reply_with(reply, change.answer)
 
     def _decide(self, accounts: Accounts, message: Message) -> Change:
         now = self.clock.now()
@@ -251,7 +238,7 @@ class People(Actor):
         def then(fits: bool) -> None:
             if not fits or user is None or stored is None:
                 log.warning("a log-in failed from %s", message.address or "an unknown address")
-                _answer(reply, None)
+                reply_with(reply, None)
                 return
             session = OpenSession(user_id=user.id, password_hash=stored, address=message.address, cause=message.cause)
             self._enqueue(session, reply)
@@ -272,7 +259,7 @@ class People(Actor):
             if worked.cancelled():
                 return
             error = worked.exception()
-            self._seen.append(lambda: _decline(reply, error) if error is not None else then(worked.result()))
+            self._seen.append(lambda: decline(reply, error) if error is not None else then(worked.result()))
             with suppress(pykka.ActorDeadError, GpuyardError):
                 self.actor_ref.tell(PasswordSeen())
 
@@ -325,14 +312,14 @@ class People(Actor):
         error = written.stored.exception()
         if error is not None:
             log.error("a change of users or tokens could not be written: %s", str(error))
-            _decline(written.reply, error)
+            decline(written.reply, error)
             self._load()
             return
         for owner in newly_nobody(self._known(), written.change.accounts):
             self.context.ref(names.SECRETS).tell(c.ForgetSecrets(owner=owner))
             self.context.ref(names.WEBHOOKS).tell(c.ForgetWebhooks(owner=owner))
         self._take(written.change.accounts)
-        _answer(written.reply, written.change.answer)
+        reply_with(written.reply, written.change.answer)
 
     def _take(self, accounts: Accounts) -> None:
         """These are the accounts now: whoever asked for news hears it before anybody hears of the change."""
@@ -343,7 +330,7 @@ class People(Actor):
             self._revision += 1
             watchers, self._watchers = self._watchers, {}
             for reply in watchers.values():
-                _answer(reply, self._view(seen=-1))
+                reply_with(reply, self._view(seen=-1))
 
     # --- questions -------------------------------------------------------------------------------------------------
 
@@ -375,9 +362,9 @@ class People(Actor):
     def _say_no_news(self, number: int) -> None:
         reply = self._watchers.pop(number, None)
         if self._accounts is None:
-            _decline(reply, Unavailable("users and tokens are not read yet: try again shortly"))
+            decline(reply, Unavailable("users and tokens are not read yet: try again shortly"))
         else:
-            _answer(reply, self._view(seen=self._revision))
+            reply_with(reply, self._view(seen=self._revision))
 
 
 CHANGES = (

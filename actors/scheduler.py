@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.base import LATER, Actor, Context, Reply, decline, reply_with
 from gpuyard.actors.model import (
     change,
     commands as c,
@@ -105,8 +105,7 @@ class Scheduler(Actor):
         restarting = Unavailable("the scheduler is restarting: try again shortly")
         self._effects.void(restarting)
         for _, _, reply in self._asked:
-            if reply is not None and not reply.done():
-                reply.set_exception(restarting)
+            decline(reply, restarting)
 
     def handle(self, message: Message, reply: Reply | None) -> Any:
         match message:
@@ -301,12 +300,10 @@ class Scheduler(Actor):
                 value = self._question(message, answer, reply)
             except GpuyardError as error:
                 value = error
-            if reply is None or reply.done() or value is LATER:
-                continue
             if isinstance(value, GpuyardError):
-                reply.set_exception(value)
-            else:
-                reply.set_result(value)
+                decline(reply, value)
+            elif value is not LATER:
+                reply_with(reply, value)
 
     def _on_tick(self) -> None:
         """The safety net: time limits of `processing_held`, reservations that came due, rows left behind."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import InvalidStateError, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.base import LATER, Actor, Context, Reply, decline, reply_with
 from gpuyard.actors.model import commands as c, names, secrets
 from gpuyard.actors.model.errors import GpuyardError, Internal, InvalidInput, Unavailable
 from gpuyard.actors.model.message import Message
@@ -77,7 +76,7 @@ class SecretStore(Actor):
             """In the store's thread."""
             error = stored.exception()
             if error is not None:
-                _decline(reply, error)
+                decline(reply, error)
             else:
                 self._work(do, reply)
 
@@ -91,19 +90,19 @@ class SecretStore(Actor):
             try:
                 answer = do()
             except GpuyardError as error:
-                _decline(reply, error)
+                decline(reply, error)
             except Exception as error:
                 log.exception("the secrets failed")
-                _decline(reply, Internal(f"the secrets failed: {type(error).__name__}"))
+                decline(reply, Internal(f"the secrets failed: {type(error).__name__}"))
             else:
-                _answer(reply, answer)
+                reply_with(reply, answer)
 
         try:
             done = self._thread.submit(work)
         except RuntimeError:  # it has been shut down
-            _decline(reply, Unavailable(STOPPING))
+            decline(reply, Unavailable(STOPPING))
         else:
-            done.add_done_callback(lambda done: _decline(reply, Unavailable(STOPPING)) if done.cancelled() else None)
+            done.add_done_callback(lambda done: decline(reply, Unavailable(STOPPING)) if done.cancelled() else None)
         return LATER
 
 
@@ -121,17 +120,3 @@ def _valid(field: str, check: Callable[[object], T], value: object) -> T:
         return check(value)
     except ValueError as error:
         raise InvalidInput(f"{field} {error}", field=field) from None
-
-
-def _answer(reply: Reply | None, value: Any) -> None:
-    if reply is not None:
-        with suppress(InvalidStateError):
-            reply.set_result(value)
-
-
-def _decline(reply: Reply | None, error: BaseException) -> None:
-    if reply is None:
-        log.warning("the secrets: %s", error)
-        return
-    with suppress(InvalidStateError):
-        reply.set_exception(error)

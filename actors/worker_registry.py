@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pykka
 
-from gpuyard.actors.base import LATER, Actor, Context, Reply
+from gpuyard.actors.base import LATER, Actor, Context, Reply, decline, reply_with
 from gpuyard.actors.model import bounds, commands as c, events as e, names
 from gpuyard.actors.model.errors import Busy, GpuyardError, InvalidInput, Unavailable, WrongState
 from gpuyard.actors.model.fleet import Fleet, FleetOutbox, FleetSettings, Worker, from_row
@@ -213,7 +213,7 @@ class WorkerRegistry(Actor):
         """A worker gets the secrets of the runs that are wanted of it, and no others."""
         run = self._known().order_of(message.worker, message.fence)
         wanted = c.FetchSecrets(fence=run.fence, owner=run.owner, names=run.secrets, cause=message.cause)
-        self._ask(names.SECRETS, wanted, partial(_answer, reply), partial(_decline, reply))
+        self._ask(names.SECRETS, wanted, partial(reply_with, reply), partial(decline, reply))
         return LATER
 
     # --- what administrators do --------------------------------------------------------------------------------
@@ -267,10 +267,10 @@ class WorkerRegistry(Actor):
 
         def done(_: Any) -> None:
             self._store.tell(c.Record(rows=(line,), cause=message.cause))
-            _answer(reply, True)
+            reply_with(reply, True)
 
         call = c.CallPeer(user_id=worker.id, to=names.GPUS, message=there, timeout=PATIENCE, cause=message.cause)
-        self._ask(names.GATEWAY, call, done, partial(_decline, reply))
+        self._ask(names.GATEWAY, call, done, partial(decline, reply))
         return LATER
 
     def _with_token(
@@ -288,9 +288,9 @@ class WorkerRegistry(Actor):
             try:
                 self._change(command, action, partial(change, issued), reply)
             except GpuyardError as error:
-                _decline(reply, error)
+                decline(reply, error)
 
-        self._ask(names.GATEWAY, c.IssueToken(cause=command.cause), go_on, partial(_decline, reply))
+        self._ask(names.GATEWAY, c.IssueToken(cause=command.cause), go_on, partial(decline, reply))
         return LATER
 
     def _change(
@@ -309,9 +309,9 @@ class WorkerRegistry(Actor):
 
         def done() -> None:
             self._flush()  # the Scheduler knows of it before whoever asked may count on it
-            _answer(reply, answer)
+            reply_with(reply, answer)
 
-        self._perform(out, done, partial(_decline, reply))
+        self._perform(out, done, partial(decline, reply))
         return LATER
 
     def _enrolled(self, worker: Worker, issued: TokenIssued) -> WorkerEnrolled:
@@ -388,13 +388,3 @@ def _checked(field: str, check: Callable[[object], T], value: object) -> T:
         return check(value)
     except ValueError as error:
         raise InvalidInput(f"{field} {error}", field=field) from None
-
-
-def _answer(reply: Reply | None, value: Any) -> None:
-    if reply is not None and not reply.done():
-        reply.set_result(value)
-
-
-def _decline(reply: Reply | None, error: BaseException) -> None:
-    if reply is not None and not reply.done():
-        reply.set_exception(error)

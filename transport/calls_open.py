@@ -9,14 +9,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import InvalidStateError
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pykka
 
-from gpuyard.actors.base import Reply
+from gpuyard.actors.base import Reply, decline, reply_with
 from gpuyard.actors.model.errors import GpuyardError, TimedOut, Unavailable, Unsupported
 from gpuyard.actors.model.message import Message
 from gpuyard.transport import codec
@@ -112,17 +110,16 @@ class CallsOut:
         try:
             value = codec.value_of(answer, waiting.message, self._table)
         except GpuyardError as error:
-            _fail(waiting.reply, error)
+            decline(waiting.reply, error)
         else:
-            with suppress(InvalidStateError):
-                waiting.reply.set_result(value)
+            reply_with(waiting.reply, value)
         return True
 
     def failed(self, number: int, error: GpuyardError) -> None:
         """It could not be sent after all."""
         waiting = self._waiting.pop(number, None)
         if waiting is not None:
-            _fail(waiting.reply, error)
+            decline(waiting.reply, error)
 
     def expire(self, number: int) -> None:
         """Its deadline has come."""
@@ -135,8 +132,3 @@ class CallsOut:
         for number, waiting in list(self._waiting.items()):
             if peer is None or waiting.peer == peer:
                 self.failed(number, Unavailable(why))
-
-
-def _fail(reply: Reply, error: GpuyardError) -> None:
-    with suppress(InvalidStateError):
-        reply.set_exception(error)

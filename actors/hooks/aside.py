@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from concurrent.futures import InvalidStateError
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from gpuyard.actors.base import LATER, Ref, Reply
+from gpuyard.actors.base import LATER, Ref, Reply, decline, reply_with
 from gpuyard.actors.model.errors import Busy, GpuyardError, Internal, Unavailable
 from gpuyard.actors.model.message import Message
 
@@ -47,15 +45,15 @@ class Aside:
             try:
                 value = await work
             except asyncio.CancelledError:
-                _decline(reply, Unavailable("the webhooks are stopping: try again shortly"))
+                decline(reply, Unavailable("the webhooks are stopping: try again shortly"))
                 raise
             except GpuyardError as error:
                 await self._come_back(failed, None)
-                _decline(reply, error)
+                decline(reply, error)
             except Exception as error:
                 log.exception("the webhooks failed")
                 await self._come_back(failed, None)
-                _decline(reply, Internal(f"the webhooks failed: {type(error).__name__}"))
+                decline(reply, Internal(f"the webhooks failed: {type(error).__name__}"))
             else:
                 await self._come_back(lambda: then(value), reply)
 
@@ -70,7 +68,7 @@ class Aside:
             except Busy:
                 await asyncio.sleep(AGAIN_SECONDS)
             except GpuyardError as error:  # it is stopping, or failed at it
-                _decline(reply, error)
+                decline(reply, error)
                 return
             else:
                 return
@@ -81,16 +79,6 @@ def go_on(message: GoOn) -> None:
     try:
         answer = message.then()
     except GpuyardError as error:
-        _decline(message.reply, error)
+        decline(message.reply, error)
     else:
-        if message.reply is not None:
-            with suppress(InvalidStateError):
-                message.reply.set_result(answer)
-
-
-def _decline(reply: Reply | None, error: BaseException) -> None:
-    if reply is None:
-        log.debug("the webhooks: %s", error)
-        return
-    with suppress(InvalidStateError):
-        reply.set_exception(error)
+        reply_with(message.reply, answer)

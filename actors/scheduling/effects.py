@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gpuyard.actors.base import LATER, Context, Reply
+from gpuyard.actors.base import LATER, Context, Reply, decline, reply_with
 from gpuyard.actors.model import names
 from gpuyard.actors.model.commands import Publish, WantRun
 from gpuyard.actors.model.commit import Deleted, EventRow
@@ -80,8 +80,7 @@ class Effects:
         """None of the commits under way will be durable: whoever waits for an answer gets `error`."""
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
-            if one.reply is not None and not one.reply.done():
-                one.reply.set_exception(error)
+            decline(one.reply, error)
 
     def tell_news(self) -> None:
         """Publish what has gathered."""
@@ -101,10 +100,10 @@ class Effects:
                 answer = effect.finish(results[0], after)
                 self.send(after.tells)
         except GpuyardError as error:
-            effect.reply.set_exception(error)
+            decline(effect.reply, error)
         else:
             if answer is not LATER:
-                effect.reply.set_result(answer)
+                reply_with(effect.reply, answer)
 
     def _keep_news(self, effect: Effect) -> None:
         if effect.events and not self._news:
