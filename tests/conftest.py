@@ -4,11 +4,12 @@ needs a real Ray comes last, since that may come up meanwhile (`tests/clusters/r
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.sim.summary import pytest_terminal_summary as pytest_terminal_summary
 
-settings.register_profile("tests", deadline=None)
+# Nothing here may depend on how fast the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
 

@@ -176,14 +176,14 @@ def test_times_and_odd_keys_of_yaml_become_json(root: Path) -> None:
     json.dumps(data)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(max_size=200) | st.sampled_from(HOSTILE))
 def test_no_name_opens_anything_outside(root: Path, name: str) -> None:
     with pytest.raises((InvalidInput, UnknownConfig)):
         Configs(str(root)).read(name)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.sampled_from(["toml", "json", "yaml"]), st.binary(max_size=400) | st.text(max_size=200).map(str.encode))
 def test_any_content_is_data_or_a_sentence(root: Path, format: str, content: bytes) -> None:
     (root / f"any.{format}").write_bytes(content)

@@ -13,7 +13,9 @@ from gpuyard.api.permissions import RULES
 from gpuyard.api.schemas.submit import SubmitBody
 from tests.unit.api_routes.conftest import Yard
 
-BUSY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+BUSY = settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 
 ODD = st.sampled_from(
     [
