@@ -13,7 +13,9 @@ import pytest
 
 from gpuyard.actors.model.events import AttemptExited, GpuEmptied
 from tests.sim.engine import Violation
-from tests.sim.mutants import MUTANTS, Mutant, NoNewLease, RenewedByItself
+from tests.sim.mutants import MUTANTS
+from tests.sim.mutants.base import Mutant
+from tests.sim.mutants.leases import NoNewLease, RenewedByItself
 from tests.sim.summary import MUTANT, SEEDS
 from tests.sim.world import World
 
