@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import time
 from typing import Any
 
 import msgspec
@@ -19,7 +18,6 @@ from gpuyard.actors.keeper import news, processes
 from gpuyard.actors.keeper.crew import Crew
 from gpuyard.actors.keeper.descriptors import Descriptors
 from gpuyard.actors.keeper.folders import Folders
-from gpuyard.actors.keeper.keeperless import Keeperless
 from gpuyard.actors.keeper.leases import Leases
 from gpuyard.actors.keeper.order import compose
 from gpuyard.actors.keeper.parcels import Parcels
@@ -27,6 +25,7 @@ from gpuyard.actors.keeper.ports import Ports
 from gpuyard.actors.keeper.program import cgroup
 from gpuyard.actors.keeper.program.life import TOO_LATE
 from gpuyard.actors.keeper.run import Run, Stage, adopted, let_go, orphans, told, unheard_end, unseen
+from gpuyard.actors.keeper.searches import Searches
 from gpuyard.actors.keeper.settings import KeeperSettings
 from gpuyard.actors.keeper.sockets import ask_to_stop
 from gpuyard.actors.keeper.tidy import Tidier
@@ -67,9 +66,15 @@ class ProcessKeeper(Actor):
             settings,
             wake_in=lambda seconds: self.inbox.after(seconds, MindLeases()),
             never=lambda run: self._never_now(run, "lost", TOO_LATE),
-            look=lambda run: self._look_in(run, 0.0),
+            look=lambda run: self._searches.soon(run),
         )
-
+        self._searches = Searches(
+            self._folders,
+            settings,
+            self._descriptors,
+            look_in=lambda seconds, fence: self.inbox.after(seconds, Look(fence=fence)),
+            over=self._over,
+        )
         self._parcels = Parcels(
             context.ref(names.BLOBS),
             secrets or context.ref(names.SECRETS),
@@ -132,7 +137,8 @@ class ProcessKeeper(Actor):
             case StartZygote():
                 self.crew.start()
             case Look(fence=fence):
-                self._look(fence)
+                if (run := self._runs.get(fence)) is not None:
+                    self._searches.look(run)
             case Tidy():
                 self._tidier.step()
             case ParcelCame():
@@ -209,7 +215,7 @@ class ProcessKeeper(Actor):
             processes.send_to(run.record.keeper_pid, run.record.keeper_start, signal.SIGCONT)
         if not ask_to_stop(self._folders.path(run.fence), run.stop_reason, grace) and run.keeperless is not None:
             run.keeperless.stop(grace)
-            self._look_in(run, 0.0)
+            self._searches.soon(run)
 
     def _never(self, run: Run, exit_class: str, message: str) -> Run:
         """Make sure that this run never starts. Where a keeper was faster it stays as it is."""
@@ -335,40 +341,18 @@ class ProcessKeeper(Actor):
 
     def _without_keeper(self, run: Run, record: news.RunRecord | None) -> None:
         """Its keeper is gone, or has not yet written who it is."""
-        if run.keeperless is None or (record is not None and run.record is None):
-            let_go(run, self._descriptors)
-            run.stage, run.record = Stage.KEEPERLESS, record
-            run.keeperless = Keeperless(self._folders, str(self._settings.jobs), run.fence, record)
+        if self._searches.begin(run, record):
             if record is not None:
                 run.job_id = record.job_id
                 log.warning("run %d has lost its keeper (pid %d)", run.fence, record.keeper_pid)
-            if run.keeperless.program is not None:
-                self._descriptors.watch(run.keeperless.program, lambda: self._program_ended(run))
             self._report(run)
             self._ask_stop(run)
             self._leases.keep(run)
-        self._look_in(run, 0.0)
+        self._searches.soon(run)
 
-    def _program_ended(self, run: Run) -> None:
-        if run.keeperless is not None and run.keeperless.program is not None:
-            self._descriptors.unwatch(run.keeperless.program)
-        self._look_in(run, 0.0)
-
-    def _look_in(self, run: Run, seconds: float) -> None:
-        at = time.monotonic() + min(seconds, self._settings.tick_seconds)
-        if run.look_at is None or at < run.look_at:
-            run.look_at = at
-            self.inbox.after(at - time.monotonic(), Look(fence=run.fence))
-
-    def _look(self, fence: int) -> None:
-        run = self._runs.get(fence)
-        if run is None or run.keeperless is None or run.look_at is None or time.monotonic() < run.look_at:
-            return
-        run.look_at = None
-        again = run.keeperless.look()
-        if again is not None:
-            self._look_in(run, again)
-        elif (end := self._folders.exit_record(fence)) is not None:
+    def _over(self, run: Run) -> None:
+        """No process of a run without a keeper is left."""
+        if (end := self._folders.exit_record(run.fence)) is not None:
             self._ended(run, end)
         else:
             self._lost(run, run.lapse or KEEPER_KILLED)

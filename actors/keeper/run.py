@@ -99,7 +99,8 @@ def orphans(runs: Iterable[Run]) -> list[OrphanSeen]:
 
 
 def let_go(run: Run, descriptors: Descriptors) -> None:
-    """Stop watching its processes."""
+    """Stop watching its processes, and looking for them."""
+    run.look_at = None
     if run.keeper is not None:
         descriptors.unwatch(run.keeper)
         os.close(run.keeper)

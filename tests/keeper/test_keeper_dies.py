@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gpuyard.actors import procfs
-from gpuyard.actors.keeper import processes
-from gpuyard.actors.keeper.program import cgroup
-from gpuyard.actors.model.events import AttemptExited, AttemptStarted
+from gpuyard.actors.keeper import news, processes
+from gpuyard.actors.keeper.program import cgroup, records
+from gpuyard.actors.model.events import AttemptExited, AttemptStarted, RunsAdopted
 from gpuyard.cli.doctor import processes as doctor
 from tests.keeper.host import PYTHON, Host, kill
 from tests.support import eventually
@@ -168,6 +170,43 @@ def test_killed_while_the_supervisor_was_away(host: Host) -> None:
     assert host.started(1).pid == first.pid and not host.all(AttemptExited, 1)
     host.stop(1)
     lost(host, 1)
+
+
+HOLDS = "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(flush=True); time.sleep(60)"
+
+
+def test_a_run_that_was_looked_for_before_its_keeper_said_who_it_is_is_looked_for_again(cold_host: Host) -> None:
+    """Between claiming a run and writing its record a keeper may be slow: it must not make the later search hang."""
+    cold_host.folder().mkdir(parents=True)
+    lock = str(cold_host.folder() / "lock")
+    ours = {**os.environ, "GPUYARD_FENCE": "1", "GPUYARD_JOB_DIR": str(cold_host.job())}
+    with (
+        subprocess.Popen([PYTHON, "-c", HOLDS, lock], stdout=subprocess.PIPE) as keeper,
+        subprocess.Popen(["sleep", "60"], env=ours) as program,
+    ):
+        assert keeper.stdout is not None and keeper.stdout.readline() == b"\n"
+        cold_host.boot()
+        record = news.RunRecord(
+            version=records.VERSION,
+            fence=1,
+            job_id="job1",
+            boot_id=procfs.boot_id(),
+            keeper_pid=keeper.pid,
+            keeper_start=procfs.start_time(keeper.pid) or 0,
+            pid=program.pid,
+            start=procfs.start_time(program.pid) or 0,
+            started_at=time.time(),
+        )
+        (cold_host.folder() / "run.json").write_bytes(msgspec.json.encode(record))
+        eventually(lambda: cold_host.all(AttemptStarted))
+        ticks = len(cold_host.all(RunsAdopted))
+        eventually(lambda: len(cold_host.all(RunsAdopted)) >= ticks + 3)
+        keeper.kill()
+        keeper.wait()
+        eventually(lambda: len(cold_host.all(AttemptStarted)) >= 2)
+        program.kill()
+        program.wait()
+        lost(cold_host)
 
 
 def test_a_lost_end_is_told_after_a_restart_too(host: Host) -> None:

@@ -171,7 +171,7 @@ def test_a_run_from_its_order_to_its_acknowledgement(host: Host) -> None:
     host.tell(LinkChanged(up=True, user_id="w1"), to=names.AGENT)
     host.sync({7: run()})
     eventually(lambda: host.told(names.KEEPER, WantRun))
-    assert host.told(names.GPUS, WatchStart)[0].uuids == ("GPU-7",)
+    assert eventually(lambda: host.told(names.GPUS, WatchStart))[0].uuids == ("GPU-7",)
     host.tell(AttemptStarted(fence=7, pid=42, at=1.0))
     assert host.beat().attempts[7].pid == 42 and host.beat().name == "box"
     host.tell(AttemptExited(fence=7, exit_class="completed", exit_code=0, started_at=1.0, ended_at=2.0))
