@@ -73,7 +73,10 @@ class Server:
             except (OSError, ValueError, http.client.HTTPException):
                 return False
 
-        eventually(ready, timeout=60, message="the server did not become ready")
+        try:
+            eventually(ready, timeout=60)
+        except AssertionError:
+            raise AssertionError(f"the server did not become ready, and said:\n{self.stderr()}") from None
         return self
 
     def _died(self) -> bool:

@@ -158,7 +158,9 @@ def test_a_time_limit_that_slurm_enforces_is_a_timeout_and_a_forgotten_job_keeps
         found = await provider.status([quick.id, failing.id, long.id])
         assert (found[quick.id].state, found[quick.id].exit_code) == (RemoteState.COMPLETED, 0)
         assert (found[failing.id].state, found[failing.id].exit_class) == (RemoteState.FAILED, "exit:3")
-        assert found[long.id].state is RemoteState.GONE, "of a killed script nothing is left"
+        # Its script got the same signal: whether it can still say so before it is killed is chance.
+        killed = found[long.id]
+        assert killed.state is RemoteState.GONE or killed.exit_class == "signal:SIGTERM"
 
     tried(bench.make(), trial)
 
