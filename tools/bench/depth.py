@@ -30,7 +30,7 @@ BATCH = 1_000
 def serve(waiting: int, users: int) -> None:
     """The child: fill the queue, then answer each line on stdin with the gaps of one batch as JSON."""
     from gpuyard.actors.model import names
-    from gpuyard.actors.model.commands import CancelJobs, GetStats, SetLimits, SubmitJob, SubmitJobs
+    from gpuyard.actors.model.commands import CancelJob, GetStats, SetLimits, SubmitJob, SubmitJobs
     from gpuyard.actors.model.job import JobSpec
     from gpuyard.actors.model.people import Level, Viewer
     from gpuyard.cli import data_folder, settings as cli_settings, wiring
@@ -48,7 +48,8 @@ def serve(waiting: int, users: int) -> None:
             SetLimits(changes={"local_job_max_concurrent": 2, "user_max_gpus": 1 if users > 1 else 8})
         ).result(9)
         blocker = Viewer(user_id=9_999_999, level=Level.ADMIN)
-        scheduler.ask(SubmitJob(spec=JobSpec(argv=("/bin/sleep", "600"), device_ids=(7,)), by=blocker)).result(9)
+        held = SubmitJob(spec=JobSpec(argv=("/bin/sleep", "600"), device_ids=(7,)), by=blocker)
+        holds = scheduler.ask(held).result(9).job_id
         for first in range(0, waiting, BATCH):
             jobs = []
             for number in range(first, min(first + BATCH, waiting)):
@@ -70,7 +71,7 @@ def serve(waiting: int, users: int) -> None:
                 for earlier, later in pairwise(stamps(settings.data_dir, fences(settings.data_dir, mine)))
             ]
             print(json.dumps(gaps), flush=True)
-        scheduler.ask(CancelJobs(everything=True, all_users=True)).result(120)
+        scheduler.ask(CancelJob(job_id=holds)).result(9)  # after a cancel nothing starts
         while scheduler.ask(GetStats()).result(60).total_running:
             time.sleep(0.05)
         supervisor.stop()
@@ -93,7 +94,10 @@ class Child:
     def __init__(self, waiting: int, users: int) -> None:
         command = [sys.executable, __file__, "--serve", str(waiting), str(users)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdin and self.process.stdout
+
+    def wait(self) -> None:
+        """Until its queue is full."""
+        assert self.process.stdout
         if self.process.stdout.readline() != "ready\n":
             raise RuntimeError("the server did not become ready")
 
@@ -111,6 +115,8 @@ class Child:
 def main() -> int:
     many = int(sys.argv[2]) if sys.argv[1:2] == ["--jobs"] else MANY
     few, same, mixed = Child(FEW, 1), Child(many, 1), Child(many, USERS)
+    for child in (few, same, mixed):
+        child.wait()
     rounds = []
     for _ in range(ROUNDS):
         rounds.append([median(child.batch()) for child in (few, same, mixed)])
