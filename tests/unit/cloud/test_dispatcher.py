@@ -144,6 +144,7 @@ def world(tmp_path: Path, _no_leaks: None) -> Iterator[World]:
 
 
 def test_at_its_start_it_asks_for_all_that_shall_live_after_it_has_told_its_facts(world: World) -> None:
+    eventually(lambda: world.heard(WantAgain))
     kinds = [type(message) for message in Scheduler.heard]
     assert kinds.index(ProviderFacts) < kinds.index(WantAgain)
     assert world.heard(WantAgain)[0].driver == names.CLOUD
@@ -186,9 +187,9 @@ def test_an_open_circuit_outlives_a_restart(world: World) -> None:
     world.want(8)
     world.want(9)
     eventually(lambda: Store.rows.get("simulated", {}).get("circuit") == "open", timeout=30)
-    told = len(Scheduler.heard)
+    told = len(world.heard(ProviderFacts))
     world.restart()
-    facts = next(message for message in Scheduler.heard[told:] if isinstance(message, ProviderFacts))
+    facts = eventually(lambda: world.heard(ProviderFacts)[told:])[0]
     assert facts.available == () and facts.down == {"simulated": "the cable is cut"}
     world.script()
     eventually(lambda: world.heard(ProviderFacts)[-1].available == ("simulated",), timeout=60)
@@ -196,9 +197,9 @@ def test_an_open_circuit_outlives_a_restart(world: World) -> None:
 
 def test_a_disabled_provider_stays_so_over_a_restart(world: World) -> None:
     assert world.ask(SetProvider(name="simulated", enabled=False)).health == "disabled"
-    told = len(Scheduler.heard)
+    told = len(world.heard(ProviderFacts))
     world.restart()
-    facts = next(message for message in Scheduler.heard[told:] if isinstance(message, ProviderFacts))
+    facts = eventually(lambda: world.heard(ProviderFacts)[told:])[0]
     assert facts.available == () and facts.refused["simulated"] == "it is disabled"
 
 
