@@ -122,7 +122,9 @@ class KnownPeople:
                 view: PeopleView = await self._core.ask(
                     names.PEOPLE, WatchPeople(seen=self._revision, used=used), ASK_SECONDS
                 )
-            except GpuyardError as error:
+            except Exception as error:  # whatever it is: whoever stops asking would keep everybody out for ever
+                if not isinstance(error, GpuyardError):
+                    log.exception("People could not be asked who may come in")
                 self._used = {**used, **self._used}
                 self._doubt(error)
                 await asyncio.sleep(pause)
@@ -142,7 +144,7 @@ class KnownPeople:
         self._trusted.set()
         self.changed()
 
-    def _doubt(self, error: GpuyardError) -> None:
+    def _doubt(self, error: Exception) -> None:
         """The core is away, or does not answer: nobody knows what has changed."""
         if self._trusted.is_set():
             log.warning("who may come in is not known at the moment: %s", str(error))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,6 +83,22 @@ def test_an_actor_is_asked_and_answers(yard: Cast, folder: Path) -> None:
     limits = with_client(folder, lambda client: client.ask(names.SCHEDULER, GetLimits(cause="r1")))
     assert limits == Limits(max_concurrent=7)
     assert yard.heard[names.SCHEDULER][-1] == GetLimits(cause="r1")
+
+
+def test_whoever_asks_before_the_loop_has_heard_of_the_connection_does_not_keep_it_from_coming_up(
+    yard: Cast, folder: Path
+) -> None:
+    """The question greets the link then, and ZeroMQ wakes nobody for the answer to that greeting."""
+
+    async def main() -> Limits:
+        async with LinkClient(folder) as client:
+            assert client._monitor.poll(10_000)
+            with suppress(Unavailable):
+                return await client.ask(names.SCHEDULER, GetLimits())
+            await client.wait_connected(10)
+            return await client.ask(names.SCHEDULER, GetLimits())
+
+    assert asyncio.run(main()) == Limits(max_concurrent=7)
 
 
 def test_many_are_asked_at_once_and_each_gets_its_own_answer(yard: Cast, folder: Path) -> None:
