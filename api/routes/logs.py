@@ -118,12 +118,15 @@ async def follow_log(
         _attempt(record, attempt)
     follower = logs.Follower(core, viewer, record, attempt)
     after = _offset(last_event_id)
-    return EventStream(streams, _frames(follower, offset if after is None else after, tail))
-
-
-async def _frames(follower: logs.Follower, after: int | None, tail: int | None) -> AsyncGenerator[bytes, None]:
     if after is None:
+        after = offset
+    if after is None:
+        # Before the answer begins: what is written from then on is new to whoever asked.
         after = await follower.start_of_tail(tail) if tail is not None else 0
+    return EventStream(streams, _frames(follower, after))
+
+
+async def _frames(follower: logs.Follower, after: int) -> AsyncGenerator[bytes, None]:
     async with aclosing(follower.frames(after)) as frames:
         async for data in frames:
             yield data

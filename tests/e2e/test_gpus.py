@@ -170,11 +170,10 @@ def test_a_run_that_dies_of_its_gpu_is_tried_again_and_the_gpu_is_out_also_after
     server: Server, script: Script, tmp_path: Path
 ) -> None:
     """The Xid comes at the very end of the run: no reading has seen it by then."""
-    sound = script.path.read_text()
+    live, broken = script.path, tmp_path / "broken"
+    script.path = broken  # written aside: a reading in between would see it too early
     script.xid(script.gpus[0], 79)
-    broken = tmp_path / "broken"
-    broken.write_text(script.path.read_text())
-    script.path.write_text(sound)
+    script.path = live
     job_id = server.submit("sh", "-c", 'mv "$0" "$1"; exit 134', str(broken), str(script.path))["job_id"]
     first = eventually(lambda: [a for a in server.job(job_id)["attempts"] if a["ended_at"]], timeout=30)[0]
     assert (first["exit_class"], first["exit_code"], first["gpus"]) == ("gpu_fault", 134, [0])
