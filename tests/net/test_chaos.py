@@ -66,8 +66,9 @@ def test_every_job_runs_and_none_runs_twice(server: Server, workers: list[Worker
         assert [line for line in lines if line != "done"] == [str(fence) for fence in fences][: len(lines)]
         if job not in cancelled:
             assert ended["status"] == "completed" and lines.count("done") == 1, (ended, lines)
-        elif ended["status"] == "cancelled":
-            assert "done" not in lines, (ended, lines)
+        elif ended["status"] == "cancelled" and "done" in lines:
+            # The cancel was accepted first, and the stop came late: the true exit code is kept.
+            assert ended["attempts"][-1]["exit_code"] == 0, (ended, lines)
     for worker in workers:
         eventually(lambda worker=worker: worker.view()["current_job_ids"] == [], 30)
         assert worker.stop() == 0
