@@ -2,9 +2,10 @@
 
 End stamp of run i to start stamp of run i+1 on one slot, by the keepers' records: durable store, real keeper, logs
 captured; the jobs are quiet for 30 ms, so that nothing is warm, as between real trainings. Reference: a turn of a bare
-loop, `posix_spawn` of a program that does nothing and the wait for it (DESIGN 3 and 12 count in these turns, 0.65 ms
-each on their machine). The call of `posix_spawn` alone, from our own loop of the same quiet jobs, is told too: it is a
-half of a turn, and no queue with a durable commit and processes of its own comes near it (what_must_a_gap_cost.py).
+loop, `posix_spawn` of a program that does nothing and the wait for it, as quiet before it. Told too: against a turn
+without rest, when all is warm (DESIGN 3 and 12 count in these, 0.65 ms each on their machine), and against the call of
+`posix_spawn` alone, a part of a turn, which no queue with a durable commit and processes of its own comes near
+(what_must_a_gap_cost.py).
 
 Where task-spooler is installed (`tsp -S 1`) both queues run a job that writes its own stamps. Bar: 4x.
 Run: python tools/bench/gap.py
@@ -26,7 +27,8 @@ from harness import Api, BenchServer, Ratio, median, report, server, spawned, st
 
 ROUNDS = 6
 RUNS = 40
-PROGRAM = ("/bin/sleep", "0.03")
+QUIET = 0.03
+PROGRAM = ("/bin/sleep", str(QUIET))
 
 
 def queued(bench: BenchServer, api: Api, runs: int = RUNS, program: Sequence[str] = PROGRAM) -> list[float]:
@@ -49,7 +51,7 @@ def submitted(api: Api, program: Sequence[str], runs: int) -> list[str]:
 
 def marking(marks: Path) -> tuple[str, ...]:
     """A job that writes its own start and end."""
-    return ("/bin/sh", "-c", f"date +%s.%N >> {marks}; sleep 0.03; date +%s.%N >> {marks}")
+    return ("/bin/sh", "-c", f"date +%s.%N >> {marks}; sleep {QUIET}; date +%s.%N >> {marks}")
 
 
 def marked(marks: Path) -> list[float]:
@@ -84,22 +86,24 @@ def against_task_spooler(api: Api) -> list[Ratio]:
 
 
 def main() -> int:
-    figures: dict[str, list[float]] = {"gap": [], "turn": [], "call": []}
+    figures: dict[str, list[float]] = {"gap": [], "turn": [], "warm": [], "call": []}
     with server(gpus=1) as bench:
         api = bench.api()
         queued(bench, api, 5)
         for _ in range(ROUNDS):
-            figures["turn"].append(median(turns(RUNS)))
+            figures["turn"].append(median(turns(RUNS, QUIET)))
+            figures["warm"].append(median(turns(RUNS)))
             figures["call"].append(median(spawned(PROGRAM, RUNS)))
             figures["gap"].append(median(queued(bench, api)))
         others = against_task_spooler(api)
         api.close()
-    gap, turn, call = (figures[name] for name in ("gap", "turn", "call"))
+    gap, turn, warm, call = (figures[name] for name in ("gap", "turn", "warm", "call"))
     by_turn = f"{median(gap) * 1e3:.2f} ms against {median(turn) * 1e3:.2f} ms of a turn of posix_spawn and wait"
-    by_call = f"{median(call) * 1e3:.2f} ms"
+    by_warm, by_call = (f"{median(one) * 1e3:.2f} ms" for one in (warm, call))
     return report(
         [
             Ratio("gap between two jobs on one slot", median(ratios(gap, turn)), 4.0, note=by_turn),
+            Ratio("the same against a turn without rest", median(ratios(gap, warm)), None, note=by_warm),
             Ratio("the same against the call of posix_spawn alone", median(ratios(gap, call)), None, note=by_call),
             *others,
         ]

@@ -2,7 +2,7 @@
 
 Real ProcessKeeper, zygote and keepers; in place of the Scheduler an actor that wants the next run the moment an end
 is told (no store, no policy). The gap goes from the end stamp of run i to the start stamp of run i+1. Reference, in
-the same rounds: a turn of a bare loop of `posix_spawn` and wait. Run: python tools/bench/gap_keeper.py
+the same rounds: a turn of a bare, as quiet loop of `posix_spawn` and wait. Run: python tools/bench/gap_keeper.py
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from gpuyard.actors.process_keeper import ProcessKeeper
 
 ROUNDS = 6
 RUNS = 50
-PROGRAM = ("/bin/sleep", "0.03")
+QUIET = 0.03
+PROGRAM = ("/bin/sleep", str(QUIET))
 
 
 class Next(Actor):
@@ -79,7 +80,7 @@ def main() -> None:
     ratios, all_bare, all_kept = [], [], []
     with tempfile.TemporaryDirectory(prefix="gpuyard-bench-") as folder:
         for number in range(ROUNDS):
-            reference = turns(RUNS)
+            reference = turns(RUNS, QUIET)
             fences = list(range(1 + number * RUNS, 1 + (number + 1) * RUNS))
             measured = kept(Path(folder), fences)
             ratios.append(statistics.median(measured) / statistics.median(reference))

@@ -149,10 +149,14 @@ def stamps(data: Path, fences: Sequence[int]) -> list[tuple[float, float]]:
     return found
 
 
-def turns(runs: int) -> list[float]:
-    """A bare loop of `posix_spawn` and wait for a program that does nothing: seconds of each turn."""
+def turns(runs: int, quiet: float = 0.0) -> list[float]:
+    """A bare loop of `posix_spawn` and wait for a program that does nothing: seconds of each turn.
+
+    `quiet` are the seconds of rest before each, after which nothing is warm any more.
+    """
     found = []
     for _ in range(runs):
+        time.sleep(quiet)
         began = time.perf_counter()
         os.waitpid(os.posix_spawn("/bin/true", ("/bin/true",), os.environ), 0)
         found.append(time.perf_counter() - began)

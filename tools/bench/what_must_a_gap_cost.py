@@ -2,7 +2,7 @@
 
 One process that starts and waits for programs, as a keeper; three threads that hand over, as ProcessKeeper, Scheduler
 and QueueStore; between an end and the next start one commit of six rows by SQLite: on the disk (`synchronous=FULL`),
-and without waiting for the disk (OFF). Reference: a turn of a bare loop of `posix_spawn` and wait, in rounds.
+and without waiting for the disk (OFF). Reference: a turn of a bare, as quiet loop of `posix_spawn` and wait.
 Read tools/bench/gap.py beside it. Run: python tools/bench/what_must_a_gap_cost.py
 """
 
@@ -22,7 +22,8 @@ from typing import Any
 
 from harness import Ratio, median, report, turns
 
-PROGRAM = ("/bin/sleep", "0.03")
+QUIET = 0.03
+PROGRAM = ("/bin/sleep", str(QUIET))
 ROUNDS = 4
 RUNS = 40
 # Rows that are there already, and the log's space, written in advance as gpuyard does.
@@ -139,7 +140,7 @@ def main() -> int:
     figures: dict[str, list[float]] = {"FULL": [], "OFF": []}
     ratios: dict[str, list[float]] = {"FULL": [], "OFF": []}
     for _ in range(ROUNDS):
-        loop = median(turns(RUNS))
+        loop = median(turns(RUNS, QUIET))
         for synchronous in figures:
             gap = median(handed_over(synchronous))
             figures[synchronous].append(gap)
