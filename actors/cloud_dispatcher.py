@@ -238,7 +238,7 @@ class CloudDispatcher(Actor):
         self._advance(name)
         seconds = round(time.monotonic() - message.began, 3)
         detail = answer.detail if ok else str(answer) or type(answer).__name__
-        _answer(message.reply, ProviderTested(name=name, ok=ok, detail=detail, seconds=seconds))
+        reply_with(message.reply, ProviderTested(name=name, ok=ok, detail=detail, seconds=seconds))
 
     def _set(self, message: c.SetProvider, reply: Reply | None) -> Any:
         self._roll.check(message.name, message.by)
@@ -256,11 +256,11 @@ class CloudDispatcher(Actor):
 
     def _recorded(self, message: Recorded) -> None:
         if message.error is not None:
-            _answer(message.reply, message.error)
+            decline(message.reply, message.error)
             return
         self._roll.set_enabled(message.provider, message.enabled)
         self._tell_facts()
-        _answer(message.reply, self._roll.view(message.provider))
+        reply_with(message.reply, self._roll.view(message.provider))
 
     def _hear(self, message: c.HearWebhook, reply: Reply | None) -> Any:
         desk = self._desks.get(message.provider)
@@ -270,11 +270,11 @@ class CloudDispatcher(Actor):
         def done(answer: str | BaseException) -> None:
             if isinstance(answer, str):
                 self._tell_self(Heard(provider=message.provider, token=message.token, remote_id=answer))
-                _answer(reply, True)
+                reply_with(reply, True)
             elif isinstance(answer, Forged):
-                _answer(reply, NotAllowed(f"this is not from {message.provider}: {answer}"))
+                decline(reply, NotAllowed(f"this is not from {message.provider}: {answer}"))
             else:
-                _answer(reply, NotFound(str(answer) or type(answer).__name__))
+                decline(reply, NotFound(str(answer) or type(answer).__name__))
 
         desk.hear(message.headers, message.body, done)
         return LATER
@@ -314,10 +314,3 @@ def _rows_of(done: Reply) -> list[dict[str, Any]] | None:
         return None
     rows: list[dict[str, Any]] = done.result()[REGISTER]
     return rows
-
-
-def _answer(reply: Reply | None, value: Any) -> None:
-    if isinstance(value, BaseException):
-        decline(reply, value)
-    else:
-        reply_with(reply, value)

@@ -231,7 +231,7 @@ class QueueStore(Actor):
         if outcome.done:
             self._failures = 0
             effects = [effect for commit in group[: outcome.done] for effect in commit.effects]
-            self._send(effect for effect in effects if not (starts and _is_local_start(effect)))
+            self._send(effect for effect in effects if effect not in starts)
             last = group[outcome.done - 1]
             self._tell(Committed(generation=last.generation, number=last.number, results=outcome.results))
         if outcome.error is not None:

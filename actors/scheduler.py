@@ -299,11 +299,10 @@ class Scheduler(Actor):
             try:
                 value = self._question(message, answer, reply)
             except GpuyardError as error:
-                value = error
-            if isinstance(value, GpuyardError):
-                decline(reply, value)
-            elif value is not LATER:
-                reply_with(reply, value)
+                decline(reply, error)
+            else:
+                if value is not LATER:
+                    reply_with(reply, value)
 
     def _on_tick(self) -> None:
         """The safety net: time limits of `processing_held`, reservations that came due, rows left behind."""

@@ -158,15 +158,10 @@ class LinkClient:
             except zmq.Again:
                 return
             if parse_monitor_message(news)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._greet()
+                self._read()  # has the socket take up its new connection
+                self._send(codec.pack(codec.Hello()))
             else:
                 self._lost("the core restarts: try again shortly")
-
-    def _greet(self) -> None:
-        # Reading has the socket take up its new connection, and whoever only sends is not woken by what comes.
-        self._read()
-        self._socket.send(codec.pack(codec.Hello()), zmq.NOBLOCK)
-        self._read()
 
     def _lost(self, why: str) -> None:
         self._connected.clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -123,13 +121,7 @@ async def follow_log(
     if after is None:
         # Before the answer begins: what is written from then on is new to whoever asked.
         after = await follower.start_of_tail(tail) if tail is not None else 0
-    return EventStream(streams, _frames(follower, after))
-
-
-async def _frames(follower: logs.Follower, after: int) -> AsyncGenerator[bytes, None]:
-    async with aclosing(follower.frames(after)) as frames:
-        async for data in frames:
-            yield data
+    return EventStream(streams, follower.frames(after))
 
 
 def _offset(text: str) -> int | None:

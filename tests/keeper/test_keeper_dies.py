@@ -172,6 +172,7 @@ def test_killed_while_the_supervisor_was_away(host: Host) -> None:
     lost(host, 1)
 
 
+# Plays a keeper until it is killed; not longer, should the test be killed first.
 HOLDS = "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(flush=True); time.sleep(60)"
 
 

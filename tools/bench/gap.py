@@ -23,17 +23,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from harness import Api, BenchServer, Ratio, median, report, server, spawned, stamps, turns
+from harness import QUIET, QUIET_JOB, Api, BenchServer, Ratio, median, report, server, spawned, stamps, turns
 
 ROUNDS = 6
 RUNS = 40
-QUIET = 0.03
-PROGRAM = ("/bin/sleep", str(QUIET))
 
 
-def queued(bench: BenchServer, api: Api, runs: int = RUNS, program: Sequence[str] = PROGRAM) -> list[float]:
+def queued(bench: BenchServer, api: Api, runs: int = RUNS) -> list[float]:
     """Gaps between jobs that wait for one slot, in seconds."""
-    ids = submitted(api, program, runs)
+    ids = submitted(api, QUIET_JOB, runs)
     fences = [api.ask("GET", f"/api/jobs/{job_id}")["job"]["attempts"][-1]["fence"] for job_id in ids]
     return [later[0] - earlier[1] for earlier, later in pairwise(stamps(bench.data, fences))]
 
@@ -93,7 +91,7 @@ def main() -> int:
         for _ in range(ROUNDS):
             figures["turn"].append(median(turns(RUNS, QUIET)))
             figures["warm"].append(median(turns(RUNS)))
-            figures["call"].append(median(spawned(PROGRAM, RUNS)))
+            figures["call"].append(median(spawned(QUIET_JOB, RUNS)))
             figures["gap"].append(median(queued(bench, api)))
         others = against_task_spooler(api)
         api.close()

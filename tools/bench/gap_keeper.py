@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from harness import turns
+from harness import QUIET, QUIET_JOB, turns
 
 from gpuyard.actors.base import Actor, Context, Directory, Reply, start
 from gpuyard.actors.keeper.settings import KeeperSettings
@@ -28,8 +28,6 @@ from gpuyard.actors.process_keeper import ProcessKeeper
 
 ROUNDS = 6
 RUNS = 50
-QUIET = 0.03
-PROGRAM = ("/bin/sleep", str(QUIET))
 
 
 class Next(Actor):
@@ -57,7 +55,7 @@ class Next(Actor):
         if fence is None:
             self._done.set()
             return
-        self._keeper.tell(WantRun(run=RunSpec(fence=fence, job_id=f"job{fence}", attempt=1, argv=PROGRAM)))
+        self._keeper.tell(WantRun(run=RunSpec(fence=fence, job_id=f"job{fence}", attempt=1, argv=QUIET_JOB)))
 
 
 def kept(data_dir: Path, fences: list[int]) -> list[float]:

@@ -22,6 +22,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# Seconds for which a job of the gap benches is quiet, so that nothing is warm when it ends, and that job.
+QUIET = 0.03
+QUIET_JOB = ("/bin/sleep", str(QUIET))
+
 
 @dataclass(frozen=True)
 class Ratio:
