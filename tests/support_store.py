@@ -33,6 +33,8 @@ from gpuyard.actors.store.database import Database
 from tests.support import eventually
 
 T0 = 1_700_000_000.0
+# A row whose guard fails.
+BAD = UpdateJob("nobody", Status.PENDING, {"held": True})
 GPU = GpuRef("GPU-00000000-0000-0000-0000-000000000000", 0)
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from gpuyard.actors.model.commands import Commit
-from gpuyard.actors.model.commit import DeleteJobRow, Row, UpdateJob
-from gpuyard.actors.model.job import Status
+from gpuyard.actors.model.commit import DeleteJobRow, Row
 from gpuyard.actors.store import groups
 from gpuyard.actors.store.database import Database
-from tests.support_store import T0, ended, opened, started, submitted
+from tests.support_store import BAD, T0, ended, opened, started, submitted
 
 
 @pytest.fixture
@@ -23,9 +22,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def commit(number: int, *rows: Row) -> Commit:
     return Commit(generation=1, number=number, rows=rows)
-
-
-BAD = UpdateJob("nobody", Status.PENDING, {"held": True})
 
 
 def test_a_group_is_one_transaction(database: Database) -> None:
